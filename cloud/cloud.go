@@ -1,0 +1,106 @@
+// Package cloud is the port to places that run machines. Loops and handlers know only this; what EC2 or this host need to
+// know to do it stands behind it, in cloud/aws and cloud/local.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"wherry/platform"
+)
+
+// Cloud runs machines for the compute environments of one platform. Every method may be repeated, is safe for concurrent
+// use, and returns an *Error whose Kind tells what to do.
+type Cloud interface {
+	// Start asks for the machine. It is idempotent by req.MachineID: at most one instance ever exists for it, however often,
+	// and from however many crashed portals, it is asked. The answer is the instance's id.
+	Start(ctx context.Context, env platform.ComputeEnv, req StartRequest) (instanceID string, err error)
+	// Describe tells how the machine is. A machine that never was, and one long gone, are both StatusGone.
+	Describe(ctx context.Context, env platform.ComputeEnv, machineID, instanceID string) (Instance, error)
+	// Terminate asks for the machine's end, with all its processes and disks. For one that is gone it does nothing. After it,
+	// Start for the same machine starts nothing.
+	Terminate(ctx context.Context, env platform.ComputeEnv, machineID, instanceID string) error
+	// List finds every machine that this portal ever started in the environment and that is not gone.
+	List(ctx context.Context, env platform.ComputeEnv) ([]Instance, error)
+	// Open opens a file in a run's work directory for reading. name is relative to workDir, with slashes, and must be
+	// inside it (fs.ErrNotExist, or an *Error of KindInvalid).
+	Open(ctx context.Context, env platform.ComputeEnv, workDir, name string) (fs.File, error)
+	// Check tells whether the environment can run machines now, for instance whether its work directory can be written.
+	Check(ctx context.Context, env platform.ComputeEnv) error
+}
+
+// StartRequest is what a machine needs to come up and find its portal.
+type StartRequest struct {
+	MachineID  string
+	RunID      string
+	PortalURL  string        // where the agent reaches the portal
+	ClaimToken string        // given to the agent, which exchanges it once for its work
+	Lifetime   time.Duration // dead-man's timer: without word from the portal for so long, the machine ends itself
+}
+
+// Status is what a platform says of a machine.
+type Status string
+
+// The statuses.
+const (
+	StatusPending  Status = "pending"  // accepted, not yet up
+	StatusRunning  Status = "running"  // up
+	StatusStopping Status = "stopping" // on its way out
+	StatusGone     Status = "gone"     // nothing of it is left
+)
+
+// Instance is a machine as its platform sees it.
+type Instance struct {
+	MachineID  string
+	InstanceID string
+	Status     Status
+	Reason     string // why it stopped, where the platform knows
+	Started    time.Time
+}
+
+// Kind sorts what goes wrong by what the caller should do.
+type Kind string
+
+// The kinds of error.
+const (
+	KindThrottled Kind = "throttled" // slow down and repeat
+	KindTransient Kind = "transient" // repeat later: a network error, a profile not yet visible
+	KindCapacity  Kind = "capacity"  // the place is full: try another, or later
+	KindDenied    Kind = "denied"    // a permission is missing
+	KindInvalid   Kind = "invalid"   // the request can never work as it is
+)
+
+// Error is an error of a platform in words for people.
+type Error struct {
+	Kind    Kind
+	Message string // what happened and what to do
+	Details string // codes and request ids, for the curious
+	Err     error
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s (%v)", e.Message, e.Err)
+	}
+	return e.Message
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error.
+func Errorf(kind Kind, err error, format string, args ...any) error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Err: err}
+}
+
+// KindOf returns the kind of err; an error without one counts as transient, because repeating an idempotent request does
+// no harm and giving up might.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindTransient
+}

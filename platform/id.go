@@ -1,0 +1,62 @@
+package platform
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"time"
+)
+
+// idAlphabet is in ASCII order, so that ids sort by the time they were made.
+const idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// IDLength is the length of every string id in characters.
+const IDLength = 14
+
+// NewID returns a short, URL-safe id: seven characters of time in milliseconds and seven of chance. Ids made in different
+// milliseconds sort in the order in which they were made.
+func NewID() string { return newIDAt(time.Now()) }
+
+func newIDAt(now time.Time) string {
+	var id [IDLength]byte
+	ms := now.UnixMilli()
+	for i := 6; i >= 0; i-- {
+		id[i] = idAlphabet[ms%62]
+		ms /= 62
+	}
+	random := rand.Text() // 26 characters of base32: 130 bits, of which 35 and more are used
+	for i := range 7 {
+		// Two base32 characters make one base62 character nearly evenly; ids need chance, not secrecy.
+		pair := int(random[2*i])*32 + int(random[2*i+1])
+		id[7+i] = idAlphabet[pair%62]
+	}
+	return string(id[:])
+}
+
+// ValidID tells whether s has the form of an id, so that a path parameter can be refused before it reaches the database.
+func ValidID(s string) bool {
+	if len(s) != IDLength {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// NewToken returns a secret of 256 bits in URL-safe base64, for claims, keys, sessions and sign-in links.
+func NewToken() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails (crypto/rand, Go 1.24)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// HashToken returns what the database keeps of a token made by NewToken: its SHA-256 in hex. Tokens are random, so a fast
+// hash without salt gives nothing away.
+func HashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,79 @@
+package platform
+
+import (
+	"slices"
+	"time"
+)
+
+// MachineState is where a machine stands between the wish for it and its end.
+//
+//	wanted → requested → booting → working → draining → terminating → terminated
+//	   └─────────┴──────────┴─ failed to start ──────────────┘
+//
+// Only the loops in jobs/ move it, and only along machineMoves.
+type MachineState string
+
+// The states of a machine.
+const (
+	MachineWanted      MachineState = "wanted"          // the row is there; the platform may or may not have heard
+	MachineRequested   MachineState = "requested"       // the platform accepted the request
+	MachineBooting     MachineState = "booting"         // the platform says that it runs; the agent has not come yet
+	MachineWorking     MachineState = "working"         // the agent has claimed the work
+	MachineDraining    MachineState = "draining"        // the work is over; nothing more is expected of it
+	MachineFailed      MachineState = "failed to start" // it never worked; Failure says why
+	MachineTerminating MachineState = "terminating"     // the platform was asked, or is about to be asked, to end it
+	MachineTerminated  MachineState = "terminated"      // the platform says that it is gone
+)
+
+// machineMoves is the transition table: every move that exists, and no other.
+var machineMoves = map[MachineState][]MachineState{
+	MachineWanted:      {MachineRequested, MachineFailed, MachineTerminating},
+	MachineRequested:   {MachineBooting, MachineFailed, MachineTerminating},
+	MachineBooting:     {MachineWorking, MachineFailed, MachineTerminating},
+	MachineWorking:     {MachineDraining, MachineTerminating},
+	MachineDraining:    {MachineTerminating},
+	MachineFailed:      {MachineTerminating},
+	MachineTerminating: {MachineTerminated},
+	MachineTerminated:  {},
+}
+
+// MachineStates lists every state in the order of a machine's life.
+var MachineStates = []MachineState{MachineWanted, MachineRequested, MachineBooting, MachineWorking, MachineDraining,
+	MachineFailed, MachineTerminating, MachineTerminated}
+
+// CanMove tells whether the table allows a move.
+func (s MachineState) CanMove(to MachineState) bool { return slices.Contains(machineMoves[s], to) }
+
+// Living tells whether the machine may still exist on its platform.
+func (s MachineState) Living() bool { return s != MachineTerminated }
+
+// Wanted tells whether the machine still has work to do, or may get it.
+func (s MachineState) Wanted() bool {
+	return s == MachineWanted || s == MachineRequested || s == MachineBooting || s == MachineWorking
+}
+
+// Machine is one instance that was asked of a platform for one run. Its id is the idempotency token of that request.
+type Machine struct {
+	ID           string
+	WorkspaceID  int64
+	RunID        string
+	ComputeEnvID string
+	State        MachineState
+	InstanceID   string // the platform's name for it; empty until requested
+	Failure      string // why it failed to start or was ended early, for people
+	Attempts     int    // failed attempts at the present step
+	NextStep     time.Time
+	StateSince   time.Time
+	Claimed      time.Time // when the agent claimed the work; zero: not yet
+	Heartbeat    time.Time // when the agent was last heard; zero: never
+	Ended        time.Time // when the agent reported the end; zero: not yet
+	Created      time.Time
+}
+
+// Step is one line of a launch timeline: a state of the machine, or something the agent saw happen.
+type Step struct {
+	Name  string // a MachineState, or a name from the list in agentapi.go
+	Agent bool   // reported by the agent, on the machine's clock
+	At    time.Time
+	Note  string
+}

@@ -1,0 +1,100 @@
+package platform
+
+import (
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of what people enter about users and places, in characters.
+const (
+	MinPasswordLength = 10
+	MaxPasswordLength = 256
+	MaxNameLength     = 100
+	MaxEmailLength    = 254 // RFC 5321
+)
+
+// User is a person who can sign in.
+type User struct {
+	ID           int64
+	UserName     string // unique, used in paths and in the API
+	Email        string // unique, lower case
+	PasswordHash string // argon2id in PHC form; empty for someone who signs in by link only
+	Created      time.Time
+}
+
+// Organization owns workspaces.
+type Organization struct {
+	ID       int64
+	Name     string // unique; letters, digits, - and _
+	FullName string
+}
+
+// Workspace is who shares what: every pipeline, run and compute environment belongs to one.
+type Workspace struct {
+	ID           int64
+	Organization Organization
+	Name         string // unique in the organization
+	FullName     string
+}
+
+// Member is a user as one workspace sees them.
+type Member struct {
+	User      User
+	Workspace Workspace
+	Role      Role
+}
+
+// Can tells whether the member's role includes a permission.
+func (m Member) Can(p Permission) bool { return m.Role.Can(p) }
+
+var (
+	placeName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9_-]{0,38}[a-zA-Z0-9])?$`)
+	emailForm = regexp.MustCompile(`^[^@\s]+@[^@\s]+\.?[^@\s]*$`)
+)
+
+// SetUp is what the first owner enters on an empty portal.
+type SetUp struct {
+	Email        string
+	UserName     string
+	Password     string
+	Organization string
+	Workspace    string
+}
+
+// Clean trims what was entered and checks it, field by field; names of fields as in the form.
+func (s *SetUp) Clean() error {
+	s.Email = strings.ToLower(strings.TrimSpace(s.Email))
+	s.UserName = strings.TrimSpace(s.UserName)
+	s.Organization = strings.TrimSpace(s.Organization)
+	s.Workspace = strings.TrimSpace(s.Workspace)
+	errs := FieldErrors{}
+	if !emailForm.MatchString(s.Email) || len(s.Email) > MaxEmailLength {
+		errs.Add("email", "Enter an e-mail address such as ada@example.org.")
+	}
+	checkPlaceName(errs, "userName", s.UserName)
+	checkPlaceName(errs, "organization", s.Organization)
+	checkPlaceName(errs, "workspace", s.Workspace)
+	if err := CheckPassword(s.Password); err != nil {
+		errs.Add("password", "%s", err.Error())
+	}
+	return errs.OrNil()
+}
+
+func checkPlaceName(errs FieldErrors, field, name string) {
+	if !placeName.MatchString(name) {
+		errs.Add(field, "Use 1 to 40 letters, digits, hyphens or underscores, beginning and ending with a letter or digit.")
+	}
+}
+
+// CheckPassword tells what is wrong with a new password. Length is the only rule (NIST SP 800-63B).
+func CheckPassword(password string) error {
+	switch n := utf8.RuneCountInString(password); {
+	case n < MinPasswordLength:
+		return Errorf(CodeInvalid, "Use at least %d characters.", MinPasswordLength)
+	case n > MaxPasswordLength:
+		return Errorf(CodeInvalid, "Use at most %d characters.", MaxPasswordLength)
+	}
+	return nil
+}
