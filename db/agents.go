@@ -1,0 +1,89 @@
+package db
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"wherry/platform"
+)
+
+// HeartbeatTouch is how often an agent's life is written down; it is far below platform.UnknownAfter.
+const HeartbeatTouch = 10 * time.Second
+
+// Claim gives a machine's work to its agent, once: keyHash is the hash of the agent's own key, and the same agent may
+// repeat its claim. Another agent is CodeConflict; a machine whose work is over, CodeGone.
+func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (m platform.Machine, err error) {
+	err = d.inTx(ctx, func(t *tx) error {
+		var known string
+		m, err = scanMachine(t.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE id = ?`, machineID))
+		if err != nil {
+			return notFound(err, "machine")
+		}
+		if err := t.QueryRowContext(ctx, `SELECT key_hash FROM machines WHERE id = ?`, machineID).Scan(&known); err != nil {
+			return err
+		}
+		switch {
+		case !m.State.Wanted():
+			return platform.Errorf(platform.CodeGone, "This machine's work is over.")
+		case known == keyHash:
+			return nil
+		case known != "":
+			return platform.Errorf(platform.CodeConflict, "This machine's work was claimed by another agent.")
+		case m.InstanceID != "" && m.InstanceID != instanceID:
+			return platform.Errorf(platform.CodeConflict, "This claim is for another instance.")
+		}
+		m.Claimed = t.now.UTC()
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		if _, err = t.ExecContext(ctx, `UPDATE machines SET key_hash = ?1, claimed_at = ?2, heartbeat_at = ?2 WHERE id = ?3`,
+			keyHash, millis(t.now), machineID); err != nil {
+			return err
+		}
+		return t.stepNow(ctx, m.RunID)
+	})
+	return m, err
+}
+
+// Heartbeat notes that a machine's agent is alive.
+func (d *DB) Heartbeat(ctx context.Context, m platform.Machine, now time.Time) error {
+	if now.Sub(m.Heartbeat) < HeartbeatTouch {
+		return nil
+	}
+	_, err := d.write.ExecContext(ctx, `UPDATE machines SET heartbeat_at = ? WHERE id = ?`, millis(now), m.ID)
+	return err
+}
+
+// AddSteps puts what the agent saw into the launch timeline. Of two reports of one step the first counts; names that are
+// not in platform.AgentSteps are passed over.
+func (d *DB) AddSteps(ctx context.Context, m platform.Machine, reports []platform.StepReport) error {
+	return d.inTx(ctx, func(t *tx) error {
+		for _, r := range reports {
+			if !slices.Contains(platform.AgentSteps, r.Name) {
+				continue
+			}
+			if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: r.Note}); err != nil {
+				return err
+			}
+		}
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		return nil
+	})
+}
+
+// AddEndReport keeps the agent's report of the end; the first one counts.
+func (d *DB) AddEndReport(ctx context.Context, m platform.Machine, report platform.EndReport) error {
+	return d.inTx(ctx, func(t *tx) error {
+		result, err := t.ExecContext(ctx, `UPDATE machines SET reported_at = ? WHERE id = ? AND reported_at = 0`, millis(t.now), m.ID)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		if _, err := t.ExecContext(ctx, `UPDATE runs SET end_report = ? WHERE id = ?`, toJSON(report), m.RunID); err != nil {
+			return err
+		}
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeRun)
+		return t.stepNow(ctx, m.RunID)
+	})
+}

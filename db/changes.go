@@ -1,0 +1,35 @@
+package db
+
+import (
+	"context"
+
+	"wherry/platform"
+)
+
+// LastChange is the id of the newest line of the journal; 0 when nothing ever changed.
+func (d *DB) LastChange(ctx context.Context) (id int64, err error) {
+	// sqlite_sequence, and not max(id), because the newest lines may have been tidied away.
+	err = d.read.QueryRowContext(ctx, `SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)`).Scan(&id)
+	return id, err
+}
+
+// ChangesSince lists a workspace's changes after the one with that id, narrowed to a run unless runID is empty. complete
+// is false when older lines than are kept were asked for: the caller has to start afresh.
+func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, runID string, after int64) (changes []platform.Change, complete bool, err error) {
+	var oldest, newest int64
+	err = d.read.QueryRowContext(ctx, `SELECT coalesce(min(id), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) FROM changes`).Scan(&oldest, &newest)
+	if err != nil {
+		return nil, false, err
+	}
+	if after > newest || (after < newest && (oldest == 0 || after < oldest-1)) {
+		return nil, false, nil
+	}
+	changes, err = all(ctx, d.read, scanChange, `SELECT id, workspace_id, run_id, kind FROM changes
+		WHERE id > ? AND workspace_id = ? AND (? = '' OR run_id = ?) ORDER BY id`, after, workspaceID, runID, runID)
+	return changes, true, err
+}
+
+func scanChange(s scanner) (c platform.Change, err error) {
+	err = s.Scan(&c.ID, &c.WorkspaceID, &c.RunID, &c.Kind)
+	return c, err
+}

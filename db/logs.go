@@ -1,0 +1,245 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"wherry/platform"
+)
+
+// mergeBelow is the size in bytes up to which the newest chunk of a log grows, so that a log that trickles in line by line
+// does not become a row a line.
+const mergeBelow = 16 << 10
+
+// AppendLog adds data to a run's log at a byte offset and answers where the next chunk must begin. What the log has
+// already is passed over; a gap is CodeConflict, and adds nothing.
+func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.LogStream, offset int64, data []byte) (next int64, err error) {
+	err = d.inTx(ctx, func(t *tx) error {
+		var newlines int64
+		err := t.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, m.RunID, stream).Scan(&next, &newlines)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if offset > next {
+			return platform.Errorf(platform.CodeConflict, "The log has %d bytes; a chunk at %d would leave a gap.", next, offset)
+		}
+		if known := next - offset; known >= int64(len(data)) {
+			return nil
+		} else {
+			data = data[known:]
+		}
+		if err := t.appendChunk(ctx, m.RunID, stream, next, newlines, data); err != nil {
+			return err
+		}
+		next += int64(len(data))
+		newlines += int64(bytes.Count(data, []byte{'\n'}))
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeLog)
+		_, err = t.ExecContext(ctx, `INSERT OR REPLACE INTO log_streams (run_id, stream, size, newlines) VALUES (?, ?, ?, ?)`, m.RunID, stream, next, newlines)
+		return err
+	})
+	return next, err
+}
+
+func (t *tx) appendChunk(ctx context.Context, runID string, stream platform.LogStream, position, newlines int64, data []byte) error {
+	var id, size int64
+	err := t.QueryRowContext(ctx, `SELECT id, length(data) FROM log_chunks WHERE run_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&id, &size)
+	switch {
+	case err == nil && size+int64(len(data)) <= mergeBelow:
+		_, err = t.ExecContext(ctx, `UPDATE log_chunks SET data = CAST(data || ? AS BLOB) WHERE id = ?`, data, id)
+		return err
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	_, err = t.ExecContext(ctx, `INSERT INTO log_chunks (run_id, stream, position, newlines_before, data) VALUES (?, ?, ?, ?, ?)`,
+		runID, stream, position, newlines, data)
+	return err
+}
+
+// LogSize tells how many bytes, and how many line ends, a log has.
+func (d *DB) LogSize(ctx context.Context, runID string, stream platform.LogStream) (size, newlines int64, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, runID, stream).Scan(&size, &newlines)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return size, newlines, err
+}
+
+// maxWindow bounds how many bytes of a log one window reads.
+const maxWindow = 4 << 20
+
+// LogLines reads a window of at most count lines of a log. first counts from 0; a negative one counts from the end, so
+// that -100 begins with the hundredth line from the end.
+func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStream, first int64, count int) (w platform.LogLines, err error) {
+	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // size and chunks of one moment
+	if err != nil {
+		return w, err
+	}
+	defer tx.Rollback()
+	var newlines int64
+	err = tx.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, runID, stream).Scan(&w.Size, &newlines)
+	if errors.Is(err, sql.ErrNoRows) {
+		return platform.LogLines{Lines: []string{}}, nil
+	}
+	if err != nil {
+		return w, err
+	}
+	w.Total = newlines
+	unfinished, err := endsWithoutNewline(ctx, tx, runID, stream)
+	if err != nil {
+		return w, err
+	}
+	if unfinished {
+		w.Total++
+	}
+	if first < 0 {
+		first = max(0, w.Total+first)
+	}
+	w.First = min(first, w.Total)
+	w.Lines, err = readLines(ctx, tx, runID, stream, w.First, int(min(int64(count), w.Total-w.First)))
+	w.Partial = unfinished && len(w.Lines) > 0 && w.First+int64(len(w.Lines)) == w.Total
+	return w, err
+}
+
+func endsWithoutNewline(ctx context.Context, q queryer, runID string, stream platform.LogStream) (bool, error) {
+	var last []byte
+	err := q.QueryRowContext(ctx, `SELECT substr(data, -1) FROM log_chunks WHERE run_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&last)
+	return len(last) == 1 && last[0] != '\n', err
+}
+
+// readLines reads count whole lines from line first on.
+func readLines(ctx context.Context, q queryer, runID string, stream platform.LogStream, first int64, count int) ([]string, error) {
+	lines := []string{}
+	if count <= 0 {
+		return lines, nil
+	}
+	rows, err := chunksFrom(ctx, q, runID, stream, first)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var line []byte
+	var at int64 = -1 // number of the line that is being read
+	read := 0
+	for rows.Next() && len(lines) < count && read < maxWindow {
+		var before int64
+		var data sql.RawBytes
+		if err := rows.Scan(&before, &data); err != nil {
+			return nil, err
+		}
+		if at < 0 {
+			at = before
+		}
+		read += len(data)
+		for rest := []byte(data); len(rest) > 0 && len(lines) < count; {
+			part, after, ended := bytes.Cut(rest, []byte{'\n'})
+			if at >= first && len(line) <= platform.MaxLogLine {
+				line = append(line, part...)
+			}
+			if rest = after; !ended {
+				break
+			}
+			if at >= first {
+				lines = append(lines, showLine(line))
+			}
+			line, at = line[:0], at+1
+		}
+	}
+	if whole := read < maxWindow; whole && len(lines) < count && at >= first && len(line) > 0 {
+		lines = append(lines, showLine(line))
+	}
+	return lines, rows.Err()
+}
+
+// chunksFrom reads chunks, with the line ends before each, from the one in which a line begins. The line may begin in the
+// chunk before the first one that has as many line ends before it.
+func chunksFrom(ctx context.Context, q queryer, runID string, stream platform.LogStream, first int64) (*sql.Rows, error) {
+	return q.QueryContext(ctx, `SELECT newlines_before, data FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND position >= coalesce(
+		(SELECT position FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND newlines_before < ?3 ORDER BY newlines_before DESC, position DESC LIMIT 1), 0)
+		ORDER BY position`, runID, stream, first)
+}
+
+// showLine makes a line fit for JSON and for the eye: valid UTF-8, not endless, no carriage return at its end.
+func showLine(line []byte) string {
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if len(line) > platform.MaxLogLine {
+		cut := platform.MaxLogLine
+		for cut > 0 && !utf8.RuneStart(line[cut]) {
+			cut--
+		}
+		return strings.ToValidUTF8(string(line[:cut]), "\uFFFD") + " … (the line is longer; download the log to see it all)"
+	}
+	return strings.ToValidUTF8(string(line), "\uFFFD")
+}
+
+// SearchLog finds the numbers of the lines that contain text, whatever its case, at most limit of them; more tells that
+// there are others.
+func (d *DB) SearchLog(ctx context.Context, runID string, stream platform.LogStream, text string, limit int) (matches []int64, more bool, err error) {
+	needle := bytes.ToLower([]byte(text))
+	err = d.eachLine(ctx, runID, stream, func(number int64, line []byte) bool {
+		if bytes.Contains(bytes.ToLower(line), needle) {
+			if more = len(matches) == limit; more {
+				return false
+			}
+			matches = append(matches, number)
+		}
+		return true
+	})
+	return matches, more, err
+}
+
+func (d *DB) eachLine(ctx context.Context, runID string, stream platform.LogStream, f func(number int64, line []byte) bool) error {
+	rows, err := chunksFrom(ctx, d.read, runID, stream, 0)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var line []byte
+	var number int64
+	for rows.Next() {
+		var before int64
+		var data sql.RawBytes
+		if err := rows.Scan(&before, &data); err != nil {
+			return err
+		}
+		for rest := []byte(data); len(rest) > 0; {
+			part, after, ended := bytes.Cut(rest, []byte{'\n'})
+			line = append(line, part...)
+			if rest = after; !ended {
+				break
+			}
+			if !f(number, line) {
+				return nil
+			}
+			line, number = line[:0], number+1
+		}
+	}
+	if len(line) > 0 {
+		f(number, line)
+	}
+	return rows.Err()
+}
+
+// CopyLog writes a whole log, byte for byte.
+func (d *DB) CopyLog(ctx context.Context, w io.Writer, runID string, stream platform.LogStream) error {
+	rows, err := chunksFrom(ctx, d.read, runID, stream, 0)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var before int64
+		var data sql.RawBytes
+		if err := rows.Scan(&before, &data); err != nil {
+			return err
+		}
+		if _, err := w.Write(data); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,138 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"wherry/platform"
+)
+
+const machineColumns = `id, workspace_id, run_id, compute_env_id, state, instance_id, failure, attempts, next_step_at, state_since,
+	claimed_at, heartbeat_at, reported_at, created_at`
+
+func scanMachine(s scanner) (m platform.Machine, err error) {
+	err = s.Scan(&m.ID, &m.WorkspaceID, &m.RunID, &m.ComputeEnvID, &m.State, &m.InstanceID, &m.Failure, &m.Attempts,
+		timeColumn{&m.NextStep}, timeColumn{&m.StateSince}, timeColumn{&m.Claimed}, timeColumn{&m.Heartbeat}, timeColumn{&m.Ended}, timeColumn{&m.Created})
+	return m, err
+}
+
+func (t *tx) addMachine(ctx context.Context, r platform.Run) (platform.Machine, error) {
+	m := platform.Machine{ID: platform.NewID(), WorkspaceID: r.WorkspaceID, RunID: r.ID, ComputeEnvID: r.ComputeEnvID,
+		State: platform.MachineWanted, Created: t.now.UTC(), StateSince: t.now.UTC(), NextStep: t.now.UTC()}
+	_, err := t.ExecContext(ctx, `INSERT INTO machines (id, workspace_id, run_id, compute_env_id, state, next_step_at, state_since, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, m.ID, m.WorkspaceID, m.RunID, m.ComputeEnvID, m.State, millis(t.now), millis(t.now), millis(t.now))
+	if err != nil {
+		return m, err
+	}
+	t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+	return m, t.addStep(ctx, m.ID, platform.Step{Name: string(m.State), At: t.now})
+}
+
+func (t *tx) addStep(ctx context.Context, machineID string, s platform.Step) error {
+	_, err := t.ExecContext(ctx, `INSERT OR IGNORE INTO steps (machine_id, name, by_agent, at, note) VALUES (?, ?, ?, ?, ?)`,
+		machineID, s.Name, s.Agent, millis(s.At), s.Note)
+	return err
+}
+
+// stepNow makes a run's machine due, because a fact came in that its loop should look at. The time is always another one
+// than before, so that a loop that read the machine without the fact does not postpone it (PostponeMachine).
+func (t *tx) stepNow(ctx context.Context, runID string) error {
+	_, err := t.ExecContext(ctx, `UPDATE machines SET next_step_at = iif(next_step_at = ?1, ?1 - 1, ?1) WHERE run_id = ?2 AND state <> 'terminated'`, millis(t.now), runID)
+	return err
+}
+
+// MachineOfRun reads a run's machine.
+func (d *DB) MachineOfRun(ctx context.Context, runID string) (platform.Machine, error) {
+	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE run_id = ?`, runID))
+	return m, notFound(err, "machine")
+}
+
+// Machine reads a machine by its id.
+func (d *DB) Machine(ctx context.Context, id string) (platform.Machine, error) {
+	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE id = ?`, id))
+	return m, notFound(err, "machine")
+}
+
+// MachineByKey finds the machine whose agent has the key with that hash; CodeUnauthorized when there is none.
+func (d *DB) MachineByKey(ctx context.Context, keyHash string) (platform.Machine, error) {
+	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE key_hash = ? AND key_hash <> ''`, keyHash))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = platform.Errorf(platform.CodeUnauthorized, "This key belongs to no machine.")
+	}
+	return m, err
+}
+
+// DueMachines lists machines in some states whose next step is due, the longest waiting first, and tells when the next
+// of those states is due after that (zero: none).
+func (d *DB) DueMachines(ctx context.Context, now time.Time, limit int, states ...platform.MachineState) (due []platform.Machine, next time.Time, err error) {
+	in := "(?" + strings.Repeat(", ?", len(states)-1) + ")"
+	args := make([]any, 0, len(states)+2)
+	for _, s := range states {
+		args = append(args, s)
+	}
+	due, err = all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' AND state IN `+in+
+		` AND next_step_at <= ? ORDER BY next_step_at, id LIMIT ?`, append(slices.Clone(args), millis(now), limit)...)
+	if err != nil {
+		return nil, next, err
+	}
+	err = d.read.QueryRowContext(ctx, `SELECT coalesce(min(next_step_at), 0) FROM machines WHERE state <> 'terminated' AND state IN `+in+
+		` AND next_step_at > ?`, append(args, millis(now))...).Scan(timeColumn{&next})
+	return due, next, err
+}
+
+// LivingMachines lists every machine that may still exist on its platform.
+func (d *DB) LivingMachines(ctx context.Context) ([]platform.Machine, error) {
+	return all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' ORDER BY id`)
+}
+
+// Move is a machine's move to another state and what is known with it.
+type Move struct {
+	To         platform.MachineState
+	InstanceID string    // kept as it was when empty
+	Failure    string    // kept as it was when empty
+	NextStep   time.Time // zero: now
+	Note       string    // for the timeline
+}
+
+// MoveMachine moves a machine along the transition table, and writes the time into its timeline. A move that the table
+// does not have, or from another state than the machine is in, is CodeConflict and changes nothing.
+func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) error {
+	if !m.State.CanMove(move.To) {
+		return platform.Errorf(platform.CodeConflict, "A machine does not go from %s to %s.", m.State, move.To)
+	}
+	return d.inTx(ctx, func(t *tx) error {
+		next := move.NextStep
+		if next.IsZero() {
+			next = t.now
+		}
+		err := t.exec(ctx, platform.Errorf(platform.CodeConflict, "The machine is not %s any more.", m.State),
+			`UPDATE machines SET state = ?1, state_since = ?2, attempts = 0, next_step_at = ?3,
+			instance_id = iif(?4 = '', instance_id, ?4), failure = iif(?5 = '', failure, ?5) WHERE id = ?6 AND state = ?7`,
+			move.To, millis(t.now), millis(next), move.InstanceID, move.Failure, m.ID, m.State)
+		if err != nil {
+			return err
+		}
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		return t.addStep(ctx, m.ID, platform.Step{Name: string(move.To), At: t.now, Note: move.Note})
+	})
+}
+
+// PostponeMachine sets when the machine is looked at again; attempts counts failures of the present step. It leaves a
+// machine alone to which a fact came since it was read.
+func (d *DB) PostponeMachine(ctx context.Context, m platform.Machine, next time.Time, attempts int) error {
+	_, err := d.write.ExecContext(ctx, `UPDATE machines SET next_step_at = ?, attempts = ? WHERE id = ? AND state = ? AND next_step_at = ?`,
+		millis(next), attempts, m.ID, m.State, millis(m.NextStep))
+	return err
+}
+
+// Steps reads a machine's launch timeline, in order of time.
+func (d *DB) Steps(ctx context.Context, machineID string) ([]platform.Step, error) {
+	return all(ctx, d.read, func(s scanner) (st platform.Step, err error) {
+		err = s.Scan(&st.Name, &st.Agent, timeColumn{&st.At}, &st.Note)
+		return st, err
+	}, `SELECT name, by_agent, at, note FROM steps WHERE machine_id = ? ORDER BY at, by_agent`, machineID)
+}

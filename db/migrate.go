@@ -1,0 +1,75 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings the schema up to date: migrations are numbered, forward only, each in a transaction of its own. A copy
+// of the file as it was is kept beside it first, named after the version it has.
+func migrate(ctx context.Context, conn *sql.DB, path string) error {
+	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted, and so in order
+	if err != nil {
+		return err
+	}
+	var version int
+	if err := conn.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
+		return err
+	}
+	if version > len(names) {
+		return fmt.Errorf("the database was written by a newer version of Wherry (schema %d, this one knows %d): install that version again", version, len(names))
+	}
+	if version > 0 && version < len(names) {
+		if err := backUp(ctx, conn, fmt.Sprintf("%s.v%d", path, version)); err != nil {
+			return err
+		}
+	}
+	for i := version; i < len(names); i++ {
+		if err := applyMigration(ctx, conn, names[i], i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backUp writes a consistent copy of the database; a half-written copy never has the final name.
+func backUp(ctx context.Context, conn *sql.DB, to string) error {
+	part := to + ".part"
+	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, `VACUUM INTO ?`, part); err != nil {
+		return fmt.Errorf("copying the database before its migration: %w", err)
+	}
+	if err := os.Chmod(part, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, to)
+}
+
+func applyMigration(ctx context.Context, conn *sql.DB, name string, version int) error {
+	text, err := migrations.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+		return fmt.Errorf("migration %s: %w", strings.TrimPrefix(name, "migrations/"), err)
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

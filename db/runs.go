@@ -1,0 +1,165 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"strings"
+
+	"wherry/platform"
+)
+
+const runQuery = `SELECT r.id, r.workspace_id, r.user_id, u.user_name, r.pipeline_id, coalesce(p.name, ''), r.compute_env_id, c.name,
+	r.name, r.launch, r.work_dir, r.state, r.created_at, r.started_at, r.ended_at, r.cancel_asked_at, r.cancelled_by,
+	r.session_id, r.begun_at, r.command_line, r.workflow, r.progress, r.completion, r.end_report,
+	r.error_message, r.error_report, r.exit_status
+	FROM runs r JOIN users u ON u.id = r.user_id JOIN compute_envs c ON c.id = r.compute_env_id
+	LEFT JOIN pipelines p ON p.id = r.pipeline_id `
+
+func scanRun(s scanner) (r platform.Run, err error) {
+	var workflow, completion, end string
+	err = s.Scan(&r.ID, &r.WorkspaceID, &r.UserID, &r.UserName, &r.PipelineID, &r.PipelineName, &r.ComputeEnvID, &r.ComputeEnv,
+		&r.Name, jsonColumn{&r.Launch}, &r.WorkDir, &r.State, timeColumn{&r.Created}, timeColumn{&r.Started}, timeColumn{&r.Ended},
+		timeColumn{&r.CancelAsked}, &r.CancelledBy, &r.SessionID, timeColumn{&r.Begun}, &r.CommandLine, &workflow,
+		jsonColumn{&r.Progress}, &completion, &end, &r.ErrorMessage, &r.ErrorReport, &r.ExitStatus)
+	if err != nil {
+		return r, err
+	}
+	r.Workflow = json.RawMessage(workflow)
+	if completion != "" {
+		r.Completed = &platform.Completion{}
+		err = json.Unmarshal([]byte(completion), r.Completed)
+	}
+	if err == nil && end != "" {
+		r.End = &platform.EndReport{}
+		err = json.Unmarshal([]byte(end), r.End)
+	}
+	return r, err
+}
+
+// AddRun saves a run that Clean and CleanFor have accepted, and in the same transaction the wish for its machine. The
+// run's WorkDir must be set. A name that is taken is an error at runName.
+func (d *DB) AddRun(ctx context.Context, r *platform.Run) (m platform.Machine, err error) {
+	err = d.inTx(ctx, func(t *tx) error {
+		r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
+		_, err := t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
+			toJSON(r.Launch), r.WorkDir, r.State, millis(t.now), r.Launch.SessionID)
+		if isUnique(err, "run_names") {
+			return platform.FieldErrors{"runName": "There is a run named " + r.Name + " in this workspace already. Choose another name."}
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.exec(ctx, platform.FieldErrors{"computeEnvId": "The compute environment was deleted meanwhile. Choose another."},
+			`UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND deleted_at = 0`, millis(t.now), r.ComputeEnvID, r.WorkspaceID); err != nil {
+			return err
+		}
+		m, err = t.addMachine(ctx, *r)
+		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
+		return err
+	})
+	return m, err
+}
+
+// Run reads one run of a workspace.
+func (d *DB) Run(ctx context.Context, workspaceID int64, id string) (platform.Run, error) {
+	r, err := scanRun(d.read.QueryRowContext(ctx, runQuery+`WHERE r.workspace_id = ? AND r.id = ?`, workspaceID, id))
+	return r, notFound(err, "run")
+}
+
+// AnyRun reads a run of whatever workspace, for the loops and for its own agent.
+func (d *DB) AnyRun(ctx context.Context, id string) (platform.Run, error) {
+	r, err := scanRun(d.read.QueryRowContext(ctx, runQuery+`WHERE r.id = ?`, id))
+	return r, notFound(err, "run")
+}
+
+// LivingRuns lists the runs of every workspace that have not ended.
+func (d *DB) LivingRuns(ctx context.Context) ([]platform.Run, error) {
+	return all(ctx, d.read, scanRun, runQuery+`WHERE r.state IN ('SUBMITTED', 'RUNNING', 'UNKNOWN') ORDER BY r.id`)
+}
+
+// RunFilter narrows a list of runs.
+type RunFilter struct {
+	Text   string              // in the run's name, pipeline's name or address, or user's name
+	States []platform.RunState // empty: all
+	Before string              // ids older than this one; empty: from the newest
+	Limit  int
+}
+
+// Runs lists a workspace's runs, newest first.
+func (d *DB) Runs(ctx context.Context, workspaceID int64, f RunFilter) ([]platform.Run, error) {
+	where, args := []string{"r.workspace_id = ?"}, []any{workspaceID}
+	if f.Text = strings.TrimSpace(f.Text); f.Text != "" {
+		where = append(where, `(instr(lower(r.name || char(10) || coalesce(p.name, '') || char(10) || u.user_name || char(10) || json_extract(r.launch, '$.pipeline')), lower(?)) > 0)`)
+		args = append(args, f.Text)
+	}
+	if len(f.States) > 0 {
+		where = append(where, "r.state IN (?"+strings.Repeat(", ?", len(f.States)-1)+")")
+		for _, s := range f.States {
+			args = append(args, s)
+		}
+	}
+	if f.Before != "" {
+		where, args = append(where, "r.id < ?"), append(args, f.Before)
+	}
+	args = append(args, f.Limit)
+	return all(ctx, d.read, scanRun, runQuery+`WHERE `+strings.Join(where, " AND ")+` ORDER BY r.id DESC LIMIT ?`, args...)
+}
+
+// LastRuns maps the id of each saved pipeline of a workspace to its newest run.
+func (d *DB) LastRuns(ctx context.Context, workspaceID int64) (map[int64]platform.Run, error) {
+	runs, err := all(ctx, d.read, scanRun, runQuery+`WHERE r.id IN (SELECT max(id) FROM runs WHERE workspace_id = ? AND pipeline_id <> 0 GROUP BY pipeline_id)`, workspaceID)
+	last := make(map[int64]platform.Run, len(runs))
+	for _, r := range runs {
+		last[r.PipelineID] = r
+	}
+	return last, err
+}
+
+// RunNameTaken tells whether a workspace has a run of that name.
+func (d *DB) RunNameTaken(ctx context.Context, workspaceID int64, name string) (taken bool, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM runs WHERE workspace_id = ? AND name = ? COLLATE NOCASE)`, workspaceID, name).Scan(&taken)
+	return taken, err
+}
+
+// AskCancel notes that a run shall be cancelled, by whom. A second time changes nothing; an ended run is CodeConflict.
+func (d *DB) AskCancel(ctx context.Context, workspaceID int64, id, userName string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		r, err := scanRun(t.QueryRowContext(ctx, runQuery+`WHERE r.workspace_id = ? AND r.id = ?`, workspaceID, id))
+		switch {
+		case err != nil:
+			return notFound(err, "run")
+		case r.State.Ended():
+			return platform.Errorf(platform.CodeConflict, "The run %s has ended already: %s.", r.Name, r.State)
+		case !r.CancelAsked.IsZero():
+			return nil
+		}
+		if _, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, cancelled_by = ? WHERE id = ?`, millis(t.now), userName, id); err != nil {
+			return err
+		}
+		t.change(workspaceID, id, platform.ChangeRun)
+		return t.stepNow(ctx, id)
+	})
+}
+
+// MoveRun moves a run along the transition table and, when that ends it, notes how. A move that the table does not have,
+// or from another state than the run is in, is CodeConflict and changes nothing.
+func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end platform.RunEnd) error {
+	if !from.CanMove(end.State) {
+		return platform.Errorf(platform.CodeConflict, "A run does not go from %s to %s.", from, end.State)
+	}
+	return d.inTx(ctx, func(t *tx) error {
+		var workspaceID int64
+		err := t.QueryRowContext(ctx, `UPDATE runs SET state = ?1,
+			started_at = iif(?1 = 'RUNNING' AND started_at = 0, iif(begun_at = 0, ?2, begun_at), started_at),
+			ended_at = iif(?3, ?2, 0), error_message = ?4, error_report = ?5, exit_status = ?6
+			WHERE id = ?7 AND state = ?8 RETURNING workspace_id`,
+			end.State, millis(t.now), end.State.Ended(), end.ErrorMessage, end.ErrorReport, end.ExitStatus, id, from).Scan(&workspaceID)
+		if err == sql.ErrNoRows {
+			return platform.Errorf(platform.CodeConflict, "The run is not %s any more.", from)
+		}
+		t.change(workspaceID, id, platform.ChangeRun)
+		return err
+	})
+}

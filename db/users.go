@@ -1,0 +1,103 @@
+package db
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"wherry/platform"
+)
+
+const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at`
+
+func scanUser(s scanner) (u platform.User, err error) {
+	err = s.Scan(&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created})
+	return u, err
+}
+
+// UserCount tells how many users there are; with none the portal shows its set-up page.
+func (d *DB) UserCount(ctx context.Context) (n int, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT count(*) FROM users`).Scan(&n)
+	return n, err
+}
+
+// UserByID reads a user.
+func (d *DB) UserByID(ctx context.Context, id int64) (platform.User, error) {
+	u, err := scanUser(d.read.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+	return u, notFound(err, "user")
+}
+
+// UserByLogin finds a user by e-mail address or user name.
+func (d *DB) UserByLogin(ctx context.Context, login string) (platform.User, error) {
+	login = strings.TrimSpace(login)
+	u, err := scanUser(d.read.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE email = ? OR user_name = ?`,
+		strings.ToLower(login), login))
+	return u, notFound(err, "user")
+}
+
+// SetUp makes the first user, as owner of the first organization and workspace. It answers CodeConflict once there is a
+// user. passwordHash is the argon2id hash of s.Password.
+func (d *DB) SetUp(ctx context.Context, s platform.SetUp, passwordHash string) (m platform.Member, err error) {
+	err = d.inTx(ctx, func(t *tx) error {
+		var users int
+		if err := t.QueryRowContext(ctx, `SELECT count(*) FROM users`).Scan(&users); err != nil {
+			return err
+		}
+		if users > 0 {
+			return platform.Errorf(platform.CodeConflict, "This portal has been set up already. Sign in instead.")
+		}
+		m = platform.Member{Role: platform.RoleOwner,
+			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC()},
+			Workspace: platform.Workspace{Name: s.Workspace, FullName: s.Workspace, Organization: platform.Organization{Name: s.Organization, FullName: s.Organization}}}
+		return t.insertFirstMember(ctx, &m)
+	})
+	return m, err
+}
+
+func (t *tx) insertFirstMember(ctx context.Context, m *platform.Member) error {
+	w := &m.Workspace
+	for _, insert := range []struct {
+		id    *int64
+		query string
+		args  []any
+	}{
+		{&m.User.ID, `INSERT INTO users (user_name, email, password_hash, created_at) VALUES (?, ?, ?, ?) RETURNING id`,
+			[]any{m.User.UserName, m.User.Email, m.User.PasswordHash, millis(t.now)}},
+		{&w.Organization.ID, `INSERT INTO organizations (name, full_name, created_at) VALUES (?, ?, ?) RETURNING id`,
+			[]any{w.Organization.Name, w.Organization.FullName, millis(t.now)}},
+	} {
+		if err := t.QueryRowContext(ctx, insert.query, insert.args...).Scan(insert.id); err != nil {
+			return err
+		}
+	}
+	if _, err := t.ExecContext(ctx, `INSERT INTO organization_members VALUES (?, ?, 'owner')`, w.Organization.ID, m.User.ID); err != nil {
+		return err
+	}
+	err := t.QueryRowContext(ctx, `INSERT INTO workspaces (organization_id, name, full_name, created_at) VALUES (?, ?, ?, ?) RETURNING id`,
+		w.Organization.ID, w.Name, w.FullName, millis(t.now)).Scan(&w.ID)
+	if err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `INSERT INTO participants VALUES (?, ?, ?)`, w.ID, m.User.ID, m.Role)
+	return err
+}
+
+// AddSignInLink keeps the hash of a token that signs the user in once, until expires.
+func (d *DB) AddSignInLink(ctx context.Context, userID int64, tokenHash string, expires time.Time) error {
+	_, err := d.write.ExecContext(ctx, `INSERT INTO sign_in_links VALUES (?, ?, ?)`, tokenHash, userID, millis(expires))
+	return err
+}
+
+// UseSignInLink takes a sign-in link away and returns whose it was; CodeNotFound when it was used or is too old.
+func (d *DB) UseSignInLink(ctx context.Context, tokenHash string) (u platform.User, err error) {
+	err = d.inTx(ctx, func(t *tx) error {
+		var id int64
+		err := t.QueryRowContext(ctx, `DELETE FROM sign_in_links WHERE token_hash = ? AND expires_at > ? RETURNING user_id`,
+			tokenHash, millis(t.now)).Scan(&id)
+		if err == nil {
+			u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+		}
+		return notFound(err, "sign-in link")
+	})
+	return u, err
+}

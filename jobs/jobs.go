@@ -1,0 +1,106 @@
+// Package jobs holds the loops that make the world match the database. Each looks at what is and at what should be, takes
+// one step, and writes down what came of it; run twice, it changes nothing more. Nothing else moves a state:
+//
+//	launch    wanted machines are asked of their platform
+//	watch     machines that were asked for, and their runs, follow what the agent and the platform say
+//	teardown  machines that are of no more use are ended
+//	sweep     instances that no living machine stands for are ended
+package jobs
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"wherry/cloud"
+	"wherry/db"
+	"wherry/platform"
+)
+
+// Times are the deadlines and intervals of the loops. The zero value of each means its default.
+type Times struct {
+	Poll       time.Duration // how often a living machine is described
+	StartLimit time.Duration // how long a platform may go on refusing to start a machine
+	BootLimit  time.Duration // how long a requested machine may take until its agent claims the work
+	Unknown    time.Duration // platform.UnknownAfter
+	Lost       time.Duration // platform.LostAfter
+	Cancel     time.Duration // platform.CancelLimit
+	Drain      time.Duration // how long a machine may take to end by itself after its work
+	Sweep      time.Duration // how often the sweep looks
+	Backoff    time.Duration // the longest pause between failed steps
+	Lifetime   time.Duration // dead-man's timer of a machine
+}
+
+func (t Times) orDefault() Times {
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
+		{&t.Unknown, platform.UnknownAfter}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
+		{&t.Drain, 3 * time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
+	} {
+		if *d.value == 0 {
+			*d.value = d.fallback
+		}
+	}
+	return t
+}
+
+// Jobs runs the loops.
+type Jobs struct {
+	DB        *db.DB
+	Clouds    map[platform.PlatformName]cloud.Cloud
+	Key       []byte // of the data folder; claim tokens come from it
+	PortalURL string // where agents reach the portal
+	Times     Times
+	Log       *slog.Logger
+
+	started time.Time
+}
+
+// Run works until ctx is done, and then waits for the steps that are under way.
+func (j *Jobs) Run(ctx context.Context) {
+	j.Times, j.started = j.Times.orDefault(), time.Now()
+	loops := []*loop{
+		{name: "launch", step: j.launch, states: []platform.MachineState{platform.MachineWanted}},
+		{name: "watch", step: j.watch, states: []platform.MachineState{platform.MachineRequested, platform.MachineBooting, platform.MachineWorking}},
+		{name: "teardown", step: j.teardown, states: []platform.MachineState{platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating}},
+	}
+	for _, l := range loops {
+		l.Jobs, l.wake, l.busy = j, make(chan struct{}, 1), map[string]bool{}
+	}
+	defer j.DB.Subscribe(func(c platform.Change) {
+		if c.Kind == platform.ChangeRun || c.Kind == platform.ChangeMachine {
+			for _, l := range loops {
+				l.poke()
+			}
+		}
+	})()
+	var wg sync.WaitGroup
+	for _, l := range loops {
+		wg.Go(func() { l.run(ctx) })
+	}
+	wg.Go(func() { j.sweepUntil(ctx) })
+	wg.Wait()
+}
+
+// ClaimToken is the token with which a machine's agent claims its work. It is derived and not kept, so that asking a
+// platform again after a crash is the very same request, and the database holds nothing that could be stolen.
+func ClaimToken(key []byte, machineID string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("claim " + machineID))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// backoff is the pause after so many failed attempts: doubling from 250 ms to the limit, with jitter, so that machines
+// that failed together do not come back together.
+func backoff(attempts int, limit time.Duration) time.Duration {
+	pause := min(limit, 250*time.Millisecond<<min(attempts, 10))
+	return pause/2 + rand.N(pause/2+1)
+}

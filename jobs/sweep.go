@@ -1,0 +1,81 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wherry/cloud"
+	"wherry/platform"
+)
+
+// keepChanges is how many lines of the journal are kept: a browser that slept through more starts afresh.
+const keepChanges = 50_000
+
+// sweepUntil sweeps at once, and then again and again until ctx is done.
+func (j *Jobs) sweepUntil(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := j.Sweep(ctx); err != nil && ctx.Err() == nil {
+			j.Log.Warn("sweep failed", "error", err)
+		}
+		if err := j.DB.Tidy(ctx, keepChanges); err != nil && ctx.Err() == nil {
+			j.Log.Warn("tidying the database failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(j.Times.Sweep):
+		}
+	}
+}
+
+// Sweep ends every instance for which no living machine stands, in all environments, and tells which. The cloud is listed
+// first and the rows are read after: a row is always older than its instance, so a machine that was just wished for is
+// never taken for an orphan.
+func (j *Jobs) Sweep(ctx context.Context) (ended []string, err error) {
+	envs, err := j.DB.AllComputeEnvs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var failures []error
+	for _, env := range envs {
+		place, ok := j.Clouds[env.Platform]
+		if !ok {
+			continue
+		}
+		ids, err := j.sweepEnv(ctx, env, place)
+		ended = append(ended, ids...)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("compute environment %s: %w", env.ID, err))
+		}
+	}
+	return ended, errors.Join(failures...)
+}
+
+func (j *Jobs) sweepEnv(ctx context.Context, env platform.ComputeEnv, place cloud.Cloud) (ended []string, err error) {
+	instances, err := place.List(ctx, env)
+	if err != nil || len(instances) == 0 {
+		return nil, err
+	}
+	living, err := j.DB.LivingMachines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make(map[string]bool, len(living))
+	for _, m := range living {
+		wanted[m.ID] = true
+	}
+	var failures []error
+	for _, i := range instances {
+		if wanted[i.MachineID] {
+			continue
+		}
+		j.Log.Warn("sweep ends an instance that no machine stands for", "instance", i.InstanceID, "machine", i.MachineID, "environment", env.ID)
+		if err := place.Terminate(ctx, env, i.MachineID, i.InstanceID); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		ended = append(ended, i.InstanceID)
+	}
+	return ended, errors.Join(failures...)
+}
