@@ -26,6 +26,7 @@ type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is fairer than busy retries
 	read  *sql.DB
 
+	commit      sync.Mutex // held from a commit until it was published, so that subscribers hear of changes in their order
 	mu          sync.RWMutex
 	subscribers map[*func(platform.Change)]struct{}
 }
@@ -114,6 +115,8 @@ func (d *DB) inTx(ctx context.Context, f func(*tx) error) error {
 	if err := t.journal(ctx); err != nil {
 		return err
 	}
+	d.commit.Lock()
+	defer d.commit.Unlock()
 	if err := sqlTx.Commit(); err != nil {
 		return err
 	}

@@ -33,3 +33,14 @@ func (s Shell) Base() string {
 func WorkspacePath(w platform.Workspace) string {
 	return "/orgs/" + w.Organization.Name + "/workspaces/" + w.Name
 }
+
+// eventsURL is where the page hears of changes; "" for a page that is not live.
+func (s Shell) eventsURL() string {
+	switch {
+	case !s.Live:
+		return ""
+	case s.LiveRun != "":
+		return s.Base() + "/events?run=" + s.LiveRun
+	}
+	return s.Base() + "/events"
+}

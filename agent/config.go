@@ -1,0 +1,73 @@
+// Package agent is what runs on a machine. It claims the machine's work once, runs Nextflow with the right files, streams
+// its logs and its tasks to the portal, obeys cancel, reports the end, and then ends itself, and with it the machine.
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"wherry/platform"
+)
+
+// Config is what an agent needs to find its work.
+type Config struct {
+	PortalURL  string // without a path
+	MachineID  string
+	InstanceID string
+	ClaimToken string        // exchanged once for the work
+	Dir        string        // the machine's folder
+	Lifetime   time.Duration // without word from the portal for so long, the agent stops its work and ends
+	Nextflow   string        // the command; default "nextflow"
+	HeardFile  string        // touched when the portal is heard, for whoever leads the machine; may be empty
+	Plugin     bool          // let Nextflow use its nf-tower plugin where it can be had
+	Version    string
+	ParentGone <-chan struct{} // closed when whoever leads the machine has died; may be nil
+	Log        *slog.Logger
+}
+
+// settings is how a machine's leader tells its agent what is what.
+const settings = "WHERRY_AGENT_"
+
+// ConfigFromEnv reads WHERRY_AGENT_* and takes it out of the environment, so that nothing the agent starts inherits it.
+func ConfigFromEnv() (Config, error) {
+	get := func(name string) string {
+		defer os.Unsetenv(settings + name)
+		return os.Getenv(settings + name)
+	}
+	c := Config{PortalURL: strings.TrimRight(get("PORTAL_URL"), "/"), MachineID: get("MACHINE"), InstanceID: get("INSTANCE"),
+		ClaimToken: get("CLAIM_TOKEN"), Dir: get("DIR"), Nextflow: get("NEXTFLOW"), HeardFile: get("HEARD_FILE"),
+		Plugin: get("PLUGIN") != "off", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if c.Nextflow == "" {
+		c.Nextflow = "nextflow"
+	}
+	if c.PortalURL == "" || c.MachineID == "" || c.ClaimToken == "" || c.Dir == "" {
+		return c, errors.New("an agent is started by the machine it works on, not by hand")
+	}
+	var err error
+	if c.Lifetime, err = time.ParseDuration(get("LIFETIME")); err != nil || c.Lifetime <= 0 {
+		c.Lifetime = platform.LostAfter
+	}
+	if fd := get("PARENT_FD"); fd != "" {
+		c.ParentGone, err = watchParent(fd)
+	}
+	return c, err
+}
+
+// watchParent reads a pipe that nobody writes to: its end comes when the parent, who holds the other side, has died.
+func watchParent(fd string) (<-chan struct{}, error) {
+	n, err := strconv.Atoi(fd)
+	if err != nil {
+		return nil, fmt.Errorf("%sPARENT_FD is %q: %w", settings, fd, err)
+	}
+	pipe, gone := os.NewFile(uintptr(n), "parent"), make(chan struct{})
+	go func() {
+		_, _ = pipe.Read(make([]byte, 1)) // whatever it returns, the parent is not there any more
+		close(gone)
+	}()
+	return gone, nil
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+)
+
+// traceCall is one call of the trace API.
+type traceCall struct {
+	Name string // create, begin, progress, heartbeat or complete
+	Body json.RawMessage
+}
+
+// spool keeps calls of the trace API in order until the portal has taken them. Whoever makes a call, Nextflow's plugin or
+// the agent itself, is answered at once: a portal that restarts must not stop a run, and the plugin does not repeat.
+type spool struct {
+	portal *portal
+	runID  string
+	log    *slog.Logger
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	waiting []traceCall
+	ended   bool
+}
+
+func newSpool(p *portal, runID string, log *slog.Logger) *spool {
+	return &spool{portal: p, runID: runID, log: log, wake: make(chan struct{}, 1)}
+}
+
+// add takes a call. Progress that waits behind progress is merged with it, so that an outage costs memory for the tasks
+// that changed and not for its length.
+func (s *spool) add(call traceCall) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer wake(s.wake)
+	last := len(s.waiting) - 1
+	if call.Name == "progress" && last >= 1 && s.waiting[last].Name == "progress" { // the first may be on its way
+		if merged, err := mergeProgress(s.waiting[last].Body, call.Body); err == nil {
+			s.waiting[last].Body = merged
+			return
+		}
+	}
+	s.waiting = append(s.waiting, call)
+}
+
+// mergeProgress joins two reports: of each task the newer state, and the newer counts.
+func mergeProgress(older, newer json.RawMessage) (json.RawMessage, error) {
+	var a, b map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(older, &a), json.Unmarshal(newer, &b)); err != nil {
+		return nil, err
+	}
+	type ident struct {
+		TaskID int64 `json:"taskId"`
+	}
+	var tasks []json.RawMessage
+	place := map[int64]int{}
+	for _, body := range []map[string]json.RawMessage{a, b} {
+		var list []json.RawMessage
+		if len(body["tasks"]) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(body["tasks"], &list); err != nil {
+			return nil, err
+		}
+		for _, task := range list {
+			var id ident
+			if err := json.Unmarshal(task, &id); err != nil {
+				return nil, err
+			}
+			if i, ok := place[id.TaskID]; ok {
+				tasks[i] = task
+				continue
+			}
+			place[id.TaskID] = len(tasks)
+			tasks = append(tasks, task)
+		}
+	}
+	var err error
+	if b["tasks"], err = json.Marshal(tasks); err != nil {
+		return nil, err
+	}
+	return json.Marshal(b)
+}
+
+// finish lets run return once all is sent.
+func (s *spool) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	wake(s.wake)
+}
+
+func (s *spool) first() (call traceCall, ok, ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return call, false, s.ended
+	}
+	return s.waiting[0], true, s.ended
+}
+
+// run sends calls in their order until finish. One that the portal refuses is left out: the run is worth more.
+func (s *spool) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		call, ok, ended := s.first()
+		if !ok {
+			if ended {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+			case <-s.wake:
+			}
+			continue
+		}
+		err := s.send(ctx, call)
+		var refused *refusal
+		if errors.As(err, &refused) {
+			s.log.Warn("the portal refused a trace call", "call", call.Name, "error", err)
+		} else if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (s *spool) send(ctx context.Context, call traceCall) error {
+	method, path := http.MethodPut, "/api/trace/"+s.runID+"/"+call.Name
+	if call.Name == "create" {
+		method, path = http.MethodPost, "/api/trace/create"
+	}
+	_, err := s.portal.callRaw(ctx, method, path, "application/json", call.Body)
+	return err
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"wherry/examples"
+	"wherry/platform"
+)
+
+// demoLimit is how long the first run of `demo --once` may take.
+const demoLimit = 5 * time.Minute
+
+// demo is a portal with a workspace, an environment on this host and the example pipelines.
+type demo struct {
+	*portal
+	once   bool
+	member platform.Member
+	env    platform.ComputeEnv
+	run    platform.Run
+}
+
+// demoCommand starts a portal that is ready to look at, and launches the first example. With --once it waits for that
+// run's end, prints what came of it as one line of JSON, and fails unless it succeeded and left nothing behind.
+func demoCommand(ctx context.Context, args []string) (err error) {
+	var once bool
+	s, rest, err := readSettings("demo", args, func(f *flag.FlagSet) {
+		f.BoolVar(&once, "once", false, "wait for the first run's end, print it as a line of JSON, and stop")
+	})
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("demo takes no arguments, but got %q", rest)
+	}
+	if once {
+		if s.data, err = os.MkdirTemp("", "wherry-demo-"); err != nil {
+			return err
+		}
+		s.address = "127.0.0.1:0"
+	}
+	d := &demo{once: once}
+	if d.portal, err = openPortal(ctx, s); err != nil {
+		return err
+	}
+	if err := d.prepare(ctx); err != nil {
+		return errors.Join(err, d.close())
+	}
+	return d.serve(ctx)
+}
+
+// serve runs the portal, and launches once it runs.
+func (d *demo) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- d.portal.run(ctx) }()
+	err := d.launchFirst(ctx)
+	if err == nil && !d.once {
+		err = d.greet(ctx)
+	}
+	if err == nil && d.once {
+		err = d.report(ctx)
+	}
+	if err != nil || d.once {
+		stop()
+	}
+	err = errors.Join(err, <-served, d.close())
+	if err == nil && d.once {
+		return os.RemoveAll(d.data)
+	}
+	return err
+}
+
+// prepare makes what a first-time visitor should find. What is there from an earlier start is kept.
+func (d *demo) prepare(ctx context.Context) error {
+	users, err := d.db.UserCount(ctx)
+	if err != nil {
+		return err
+	}
+	if users == 0 {
+		setUp := platform.SetUp{Email: "demo@example.org", UserName: "demo", Organization: "wherry", Workspace: "demo"}
+		if _, err := d.db.SetUp(ctx, setUp, ""); err != nil {
+			return err
+		}
+	}
+	user, err := d.db.UserByLogin(ctx, "demo")
+	if err != nil {
+		return fmt.Errorf("the data folder %s belongs to a portal that is no demo: give --data another folder", d.data)
+	}
+	if d.member, err = d.db.Member(ctx, user.ID, "wherry", "demo"); err != nil {
+		return err
+	}
+	if err := d.prepareEnv(ctx); err != nil {
+		return err
+	}
+	return d.preparePipelines(ctx)
+}
+
+func (d *demo) prepareEnv(ctx context.Context) error {
+	envs, err := d.db.ComputeEnvs(ctx, d.member.Workspace.ID)
+	if err != nil {
+		return err
+	}
+	if len(envs) > 0 {
+		d.env = envs[0]
+		return nil
+	}
+	d.env = platform.ComputeEnv{WorkspaceID: d.member.Workspace.ID, Name: "this-computer", Platform: platform.PlatformLocal,
+		WorkDir: filepath.Join(d.data, "work"), Status: platform.ComputeEnvAvailable}
+	return d.db.AddComputeEnv(ctx, &d.env)
+}
+
+// preparePipelines writes the examples into the data folder, as this version has them, and saves a pipeline for each.
+func (d *demo) preparePipelines(ctx context.Context) error {
+	dir := filepath.Join(d.data, "examples")
+	if err := writeTree(dir, examples.Files); err != nil {
+		return err
+	}
+	known, err := d.db.Pipelines(ctx, d.member.Workspace.ID)
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	for _, e := range examples.All {
+		p := platform.Pipeline{WorkspaceID: d.member.Workspace.ID, Name: e.Name, Description: e.Description,
+			Launch: platform.Launch{ComputeEnvID: d.env.ID, Pipeline: filepath.Join(dir, e.Dir), ParamsText: e.ParamsText}}
+		if err := p.Clean(); err != nil {
+			return err
+		}
+		if err := d.db.AddPipeline(ctx, &p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launchFirst launches the first example.
+func (d *demo) launchFirst(ctx context.Context) error {
+	pipelines, err := d.db.Pipelines(ctx, d.member.Workspace.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range pipelines {
+		if p.Name != examples.All[0].Name {
+			continue
+		}
+		d.run = platform.Run{WorkspaceID: p.WorkspaceID, UserID: d.member.User.ID, PipelineID: p.ID, ComputeEnvID: d.env.ID,
+			Name: platform.RandomRunName() + "_" + time.Now().UTC().Format("150405"), Launch: p.Launch, WorkDir: d.env.WorkDir}
+		_, err := d.db.AddRun(ctx, &d.run)
+		return err
+	}
+	return nil // someone deleted it from the Launchpad, which is theirs to do
+}
+
+// greet prints where the portal is.
+func (d *demo) greet(ctx context.Context) error {
+	link, err := newSignInLink(ctx, d.db, d.url, d.member.User)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nWherry is serving at %s\n\nSign in with this link, once, within %s:\n  %s\n\nStop with Ctrl-C. Its data is in %s.\n\n",
+		d.url, signInLinkLifetime, link, d.data)
+	return nil
+}
+
+// demoReport is what --once prints.
+type demoReport struct {
+	Run        string            `json:"run"`
+	Name       string            `json:"name"`
+	State      platform.RunState `json:"state"`
+	Error      string            `json:"error,omitempty"`
+	Tasks      int               `json:"tasks"`
+	Timeline   []demoStep        `json:"timeline"`
+	LeftBehind []string          `json:"leftBehind"`
+	Data       string            `json:"data,omitempty"` // kept only when something went wrong
+}
+
+type demoStep struct {
+	Step    string    `json:"step"`
+	At      time.Time `json:"at"`
+	SinceMS int64     `json:"sinceMs"` // milliseconds since the wish
+}
+
+// report waits for the end of the run and of its machine, and prints both.
+func (d *demo) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, demoLimit)
+	defer cancel()
+	run, machine, err := d.waitForEnd(ctx)
+	if err != nil {
+		return err
+	}
+	r := demoReport{Run: run.ID, Name: run.Name, State: run.State, Error: run.ErrorMessage, Tasks: run.Progress.Done(), LeftBehind: []string{}}
+	steps, err := d.db.Steps(ctx, machine.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		r.Timeline = append(r.Timeline, demoStep{s.Name, s.At, s.At.Sub(machine.Created).Milliseconds()})
+	}
+	left, err := d.clouds[d.env.Platform].List(ctx, d.env)
+	if err != nil {
+		return err
+	}
+	for _, i := range left {
+		r.LeftBehind = append(r.LeftBehind, i.InstanceID)
+	}
+	good := run.State == platform.RunSucceeded && len(left) == 0
+	if !good {
+		r.Data = d.data
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil || good {
+		return err
+	}
+	return fmt.Errorf("the run %s ended as %s and left %d instances behind", run.Name, run.State, len(left))
+}
+
+func (d *demo) waitForEnd(ctx context.Context) (platform.Run, platform.Machine, error) {
+	for {
+		run, err := d.db.AnyRun(ctx, d.run.ID)
+		if err != nil {
+			return run, platform.Machine{}, err
+		}
+		machine, err := d.db.MachineOfRun(ctx, run.ID)
+		if err != nil || (run.State.Ended() && machine.State == platform.MachineTerminated) {
+			return run, machine, err
+		}
+		select {
+		case <-ctx.Done():
+			return run, machine, fmt.Errorf("the run %s is still %s and its machine %s: %w", run.Name, run.State, machine.State, context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// writeTree writes all files of a tree into a folder.
+func writeTree(dir string, files fs.FS) error {
+	return fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, filepath.FromSlash(path))
+		if entry.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		text, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, text, 0o644)
+	})
+}

@@ -1,0 +1,160 @@
+// Package handlers answers requests: read the request, call the database, render. One file for each page or form.
+// Handlers never wait for a cloud, except for reading a task's files, and never move a state: they write down facts
+// and wishes, and the loops see them.
+package handlers
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"wherry/cloud"
+	"wherry/db"
+	"wherry/platform"
+	"wherry/views/components"
+)
+
+// Handlers answers the requests of pages.
+type Handlers struct {
+	DB     *db.DB
+	Clouds map[platform.PlatformName]cloud.Cloud
+	Log    *slog.Logger
+
+	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
+	BeginSession func(c echo.Context, userID int64) error
+	EndSession   func(c echo.Context) error
+
+	SignIns *SignInLimit
+}
+
+// Keys under which web/ leaves in the echo.Context what it found out about the request.
+const (
+	keyMember  = "member"
+	keyMachine = "machine"
+	keyUser    = "user"
+	keyCSRF    = "csrf"
+)
+
+// SetMember leaves who is signed in and in which workspace.
+func SetMember(c echo.Context, m platform.Member) { c.Set(keyMember, m) }
+
+// Member is who is signed in, on routes whose permission is asked in a workspace.
+func Member(c echo.Context) platform.Member { return c.Get(keyMember).(platform.Member) }
+
+// SetUser leaves who is signed in and the session's CSRF token.
+func SetUser(c echo.Context, u platform.User, csrf string) {
+	c.Set(keyUser, u)
+	c.Set(keyCSRF, csrf)
+}
+
+// User is who is signed in; ok is false for nobody.
+func User(c echo.Context) (u platform.User, ok bool) {
+	u, ok = c.Get(keyUser).(platform.User)
+	return u, ok
+}
+
+// CSRF is the token that every form of the session carries; "" when nobody is signed in.
+func CSRF(c echo.Context) string {
+	token, _ := c.Get(keyCSRF).(string)
+	return token
+}
+
+// SetMachine leaves whose agent is asking.
+func SetMachine(c echo.Context, m platform.Machine) { c.Set(keyMachine, m) }
+
+// Machine is whose agent is asking, on routes for agents.
+func Machine(c echo.Context) platform.Machine { return c.Get(keyMachine).(platform.Machine) }
+
+// shell fills in the frame of a page.
+func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell, error) {
+	s := components.Shell{Title: title, Active: active, CSRF: CSRF(c), Notice: notices[c.QueryParam("done")]}
+	user, ok := User(c)
+	if !ok {
+		return s, nil
+	}
+	members, err := h.DB.Memberships(c.Request().Context(), user.ID)
+	if err != nil {
+		return s, err
+	}
+	for _, m := range members {
+		s.Workspaces = append(s.Workspaces, m.Workspace)
+	}
+	if m, ok := c.Get(keyMember).(platform.Member); ok {
+		s.Member = &m
+	}
+	return s, nil
+}
+
+// live makes the page follow the journal from now on. It is called before what the page shows is read, so that a change
+// in between is seen twice and not never.
+func (h *Handlers) live(c echo.Context, s *components.Shell, runID string) (err error) {
+	s.Live, s.LiveRun = true, runID
+	s.LastChange, err = h.DB.LastChange(c.Request().Context())
+	return err
+}
+
+// notices are the sentences about what was just done, by the name that a redirect carries.
+var notices = map[string]string{
+	"pipeline-saved":      "The pipeline was saved.",
+	"pipeline-deleted":    "The pipeline was deleted. Its runs are kept.",
+	"compute-env-saved":   "The compute environment was saved.",
+	"compute-env-deleted": "The compute environment was deleted. Runs that used it are kept.",
+	"compute-env-primary": "New launches start with this compute environment now.",
+	"cancel-asked":        "Cancel was asked for. Nextflow stops its tasks first.",
+	"signed-out":          "You are signed out.",
+}
+
+// render answers with a page or a fragment.
+func render(c echo.Context, status int, page templ.Component) error {
+	c.Response().Header().Set(echo.HeaderContentType, echo.MIMETextHTMLCharsetUTF8)
+	c.Response().WriteHeader(status)
+	return page.Render(c.Request().Context(), c.Response())
+}
+
+// redirect sends the browser on after a form, with the name of a notice or "".
+func redirect(c echo.Context, path, done string) error {
+	if done != "" {
+		path += "?done=" + done
+	}
+	if isHTMX(c) {
+		c.Response().Header().Set("HX-Redirect", path)
+		return c.NoContent(http.StatusNoContent)
+	}
+	return c.Redirect(http.StatusSeeOther, path)
+}
+
+func isHTMX(c echo.Context) bool { return c.Request().Header.Get("HX-Request") == "true" }
+
+// base is the path of the member's workspace.
+func base(c echo.Context) string { return components.WorkspacePath(Member(c).Workspace) }
+
+// fieldErrors splits off errors that belong beside fields. Any other error comes back as it is.
+func fieldErrors(err error) (platform.FieldErrors, error) {
+	var fields platform.FieldErrors
+	if errors.As(err, &fields) {
+		return fields, nil
+	}
+	return nil, err
+}
+
+// runParam reads the run that the path names, in the member's workspace.
+func (h *Handlers) runParam(c echo.Context) (platform.Run, error) {
+	id := c.Param("run")
+	if !platform.ValidID(id) {
+		return platform.Run{}, platform.Errorf(platform.CodeNotFound, "There is no such run in this workspace.")
+	}
+	return h.DB.Run(c.Request().Context(), Member(c).Workspace.ID, id)
+}
+
+// intParam reads a number from the query; what is no number is the fallback.
+func intParam(c echo.Context, name string, fallback int64) int64 {
+	n, err := strconv.ParseInt(c.QueryParam(name), 10, 64)
+	if err != nil {
+		return fallback
+	}
+	return n
+}

@@ -1,0 +1,76 @@
+package handlers
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"wherry/platform"
+	"wherry/static"
+	"wherry/views"
+	"wherry/views/components"
+)
+
+// Home sends everyone where they have something to do: to set the portal up, to sign in, or to their workspace.
+func (h *Handlers) Home(c echo.Context) error {
+	user, ok := User(c)
+	if !ok {
+		return h.SignInForm(c)
+	}
+	members, err := h.DB.Memberships(c.Request().Context(), user.ID)
+	if err != nil {
+		return err
+	}
+	if len(members) == 0 {
+		return platform.Errorf(platform.CodeForbidden, "You are in no workspace. Ask an owner of one to add you.")
+	}
+	return c.Redirect(http.StatusSeeOther, components.WorkspacePath(members[0].Workspace)+"/launchpad")
+}
+
+// Workspace sends on to a workspace's Launchpad.
+func (h *Handlers) Workspace(c echo.Context) error {
+	return c.Redirect(http.StatusSeeOther, base(c)+"/launchpad")
+}
+
+// RunByID sends on to a run of whatever workspace the user is in.
+func (h *Handlers) RunByID(c echo.Context) error {
+	user, _ := User(c)
+	ctx := c.Request().Context()
+	members, err := h.DB.Memberships(ctx, user.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if r, err := h.DB.Run(ctx, m.Workspace.ID, c.Param("run")); err == nil {
+			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/runs/"+r.ID)
+		}
+	}
+	return platform.Errorf(platform.CodeNotFound, "There is no such run in your workspaces.")
+}
+
+// Health tells a load balancer or monitor whether the portal can work.
+func (h *Handlers) Health(c echo.Context) error {
+	if err := h.DB.Ping(c.Request().Context()); err != nil {
+		return err
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// Favicon sends on browsers that ask for the icon's old name.
+func (h *Handlers) Favicon(c echo.Context) error {
+	return c.Redirect(http.StatusFound, static.URL("favicon.svg"))
+}
+
+// ErrorPage says what went wrong.
+func (h *Handlers) ErrorPage(c echo.Context, status int, message string) error {
+	title := map[int]string{http.StatusNotFound: "Not found", http.StatusForbidden: "Not allowed", http.StatusConflict: "That does not go now",
+		http.StatusGone: "No longer there", http.StatusRequestEntityTooLarge: "Too large", http.StatusUnprocessableEntity: "That cannot be read"}[status]
+	if title == "" {
+		title = "Something went wrong"
+	}
+	s, err := h.shell(c, title, "")
+	if err != nil {
+		s = components.Shell{Title: title}
+	}
+	return render(c, status, views.ErrorPage(s, title, message))
+}

@@ -1,0 +1,72 @@
+package handlers
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"wherry/platform"
+	"wherry/views"
+)
+
+// readLaunch reads the fields that the launch form and the form of a saved pipeline share. What cannot be read at all is
+// in the form's Errors already.
+func readLaunch(c echo.Context) views.LaunchForm {
+	f := views.LaunchForm{Environment: c.FormValue("environment"), Profiles: c.FormValue("configProfiles"), From: c.FormValue("from"),
+		Name: c.FormValue("name"), Description: c.FormValue("description"), Errors: platform.FieldErrors{},
+		Launch: platform.Launch{ComputeEnvID: c.FormValue("computeEnvId"), Pipeline: c.FormValue("pipeline"), Revision: c.FormValue("revision"),
+			WorkDir: c.FormValue("workDir"), RunName: c.FormValue("runName"), ParamsText: c.FormValue("paramsText"),
+			ConfigText: c.FormValue("configText"), PreRunScript: c.FormValue("preRunScript"), PostRunScript: c.FormValue("postRunScript"),
+			MainScript: c.FormValue("mainScript"), PullLatest: c.FormValue("pullLatest") != "", StubRun: c.FormValue("stubRun") != "",
+			Resume: c.FormValue("resume") != "", SessionID: c.FormValue("sessionId")}}
+	f.PipelineID, _ = strconv.ParseInt(c.FormValue("pipelineId"), 10, 64) // only for the list of runs: 0 will do
+	for _, p := range strings.FieldsFunc(f.Profiles, func(r rune) bool { return r == ',' || r == ' ' }) {
+		f.Launch.ConfigProfiles = append(f.Launch.ConfigProfiles, p)
+	}
+	var err error
+	if f.Launch.Environment, err = platform.ParseEnvironment(f.Environment); err != nil {
+		f.Errors["environment"] = err.Error()
+	}
+	return f
+}
+
+// showLaunch fills a form with a launch that is known.
+func showLaunch(l platform.Launch) views.LaunchForm {
+	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", ")}
+}
+
+// addEnvs offers the workspace's environments, and chooses the first where none was.
+func (h *Handlers) addEnvs(c echo.Context, f *views.LaunchForm) (err error) {
+	f.Envs, err = h.DB.ComputeEnvs(c.Request().Context(), Member(c).Workspace.ID)
+	if err == nil && f.Launch.ComputeEnvID == "" && len(f.Envs) > 0 && len(f.Errors) == 0 {
+		f.Launch.ComputeEnvID = f.Envs[0].ID
+	}
+	return err
+}
+
+// checkLaunch checks a form's launch by itself and with its environment. What is wrong is in f.Errors then.
+func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func() error) (env platform.ComputeEnv, err error) {
+	errs, err := fieldErrors(clean())
+	if err != nil {
+		return env, err
+	}
+	maps.Copy(f.Errors, errs)
+	if f.Launch.ComputeEnvID == "" {
+		return env, nil
+	}
+	env, err = h.DB.ComputeEnv(c.Request().Context(), Member(c).Workspace.ID, f.Launch.ComputeEnvID)
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		f.Errors.Add("computeEnvId", "This compute environment is not there any more. Choose another.")
+		return env, nil
+	}
+	if err != nil {
+		return env, err
+	}
+	if errs, err = fieldErrors(f.Launch.CleanFor(env)); err != nil {
+		return env, err
+	}
+	maps.Copy(f.Errors, errs)
+	return env, nil
+}

@@ -1,0 +1,68 @@
+// Wherry is a self-hosted portal that runs Nextflow pipelines on machines of its own, one for each run.
+//
+// This file and its neighbours know the commands and wire the packages together; the rules are in platform/ and jobs/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker in a release (-X main.version=…).
+var version = "development"
+
+const usage = `Wherry runs Nextflow pipelines, one machine for each run.
+
+Usage:
+  wherry serve [--data DIR] [--address HOST:PORT]   serve the portal
+  wherry demo [--once] [--data DIR] [--address HOST:PORT]
+                                                    a portal with examples, ready to look at
+  wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
+  wherry version
+
+Every option is a WHERRY_* variable too; docs/operating.md lists them.
+`
+
+// commands maps what can be asked for on the command line. "machine" and "agent" are started by Wherry itself.
+var commands = map[string]func(ctx context.Context, args []string) error{
+	"serve":        serveCommand,
+	"demo":         demoCommand,
+	"sign-in-link": signInLinkCommand,
+	"agent":        agentCommand,
+	"machine":      machineCommand,
+	"version": func(context.Context, []string) error {
+		fmt.Println("wherry", version)
+		return nil
+	},
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		exitUsage(os.Stderr, 2)
+	}
+	name := os.Args[1]
+	if name == "help" || name == "-h" || name == "--help" {
+		exitUsage(os.Stdout, 0)
+	}
+	command, ok := commands[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "wherry: there is no command %q\n\n", name)
+		exitUsage(os.Stderr, 2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[2:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wherry "+name+":", err)
+		os.Exit(1)
+	}
+}
+
+func exitUsage(w io.Writer, code int) {
+	fmt.Fprint(w, usage)
+	os.Exit(code)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"wherry/cloud"
+	"wherry/cloud/local"
+	"wherry/db"
+	"wherry/handlers"
+	"wherry/handlers/api"
+	"wherry/jobs"
+	"wherry/platform"
+	"wherry/web"
+)
+
+// portal is a whole Wherry: the data folder with its lease, the loops and the server.
+type portal struct {
+	settings
+	lease    *db.Lease
+	db       *db.DB
+	clouds   map[platform.PlatformName]cloud.Cloud
+	jobs     *jobs.Jobs
+	server   *web.Server
+	listener net.Listener
+}
+
+// openPortal takes the data folder, and gets everything ready to run. It listens before it returns, so that an address
+// that is taken is an error at once.
+func openPortal(ctx context.Context, s settings) (p *portal, err error) {
+	p = &portal{settings: s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	p.lease, err = db.TakeLease(ctx, s.data, func() {
+		s.log.Info("another process works on this data folder; waiting for its end", "data", s.data)
+	})
+	if err != nil {
+		return p, err
+	}
+	key, err := db.Key(s.data)
+	if err != nil {
+		return p, err
+	}
+	if p.db, err = db.Open(ctx, s.data); err != nil {
+		return p, err
+	}
+	if p.listener, err = net.Listen("tcp", s.address); err != nil {
+		return p, fmt.Errorf("listening: %w (is another portal running? --address takes another one)", err)
+	}
+	p.wire(key)
+	return p, nil
+}
+
+func (p *portal) wire(key []byte) {
+	here := localURL(p.listener.Addr())
+	if p.url == "" {
+		p.url = here
+	}
+	if p.agentURL == "" {
+		p.agentURL = here
+	}
+	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{
+		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
+	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Key: key, PortalURL: p.agentURL, Log: p.log}
+	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
+		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit()},
+		API:   &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+}
+
+// run works until ctx is done. The loops stop last, so that what a request has just wished for is begun.
+func (p *portal) run(ctx context.Context) error {
+	jobsCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
+	var loops sync.WaitGroup
+	loops.Go(func() { p.jobs.Run(jobsCtx) })
+	err := p.server.Serve(ctx, p.listener)
+	stopJobs()
+	loops.Wait()
+	return err
+}
+
+// close lets go of the data folder.
+func (p *portal) close() error {
+	var failures []error
+	if p.listener != nil {
+		if err := p.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			failures = append(failures, err)
+		}
+	}
+	if p.server != nil {
+		p.server.Hub.Close()
+	}
+	if p.db != nil {
+		failures = append(failures, p.db.Close())
+	}
+	if p.lease != nil {
+		failures = append(failures, p.lease.Release())
+	}
+	return errors.Join(failures...)
+}
+
+// serveCommand serves the portal until it is told to stop. Machines go on without it.
+func serveCommand(ctx context.Context, args []string) error {
+	s, rest, err := readSettings("serve", args, nil)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("serve takes no arguments, but got %q", rest)
+	}
+	p, err := openPortal(ctx, s)
+	if err != nil {
+		return err
+	}
+	users, err := p.db.UserCount(ctx)
+	if err != nil {
+		return errors.Join(err, p.close())
+	}
+	p.log.Info("serving", "url", p.url, "data", p.data, "version", version)
+	if users == 0 {
+		fmt.Fprintf(os.Stderr, "\nThis portal is new. Make its first owner at %s/set-up\n\n", p.url)
+	}
+	return errors.Join(p.run(ctx), p.close())
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// settings are what an operator can set: each by a WHERRY_* variable, the first two by an option too. docs/operating.md
+// has the table.
+type settings struct {
+	data     string // WHERRY_DATA, --data: the data folder
+	address  string // WHERRY_ADDRESS, --address: where to listen
+	url      string // WHERRY_URL: how browsers reach the portal; empty: http:// and the address
+	agentURL string // WHERRY_AGENT_PORTAL: how agents reach it; empty: http:// and the address
+	nextflow string // WHERRY_NEXTFLOW: the nextflow command of machines on this host
+	log      *slog.Logger
+}
+
+// readSettings reads variables and options. more may add options of a command's own.
+func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
+	s := settings{url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow")}
+	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
+	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
+	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
+	if more != nil {
+		more(flags)
+	}
+	if err := flags.Parse(args); err != nil {
+		return s, nil, err
+	}
+	var err error
+	if s.data, err = filepath.Abs(s.data); err != nil {
+		return s, nil, err
+	}
+	if s.log, err = newLogger(os.Stderr, envOr("WHERRY_LOG_LEVEL", "info"), envOr("WHERRY_LOG_FORMAT", "text")); err != nil {
+		return s, nil, err
+	}
+	return s, flags.Args(), s.check()
+}
+
+func (s *settings) check() error {
+	if _, _, err := net.SplitHostPort(s.address); err != nil {
+		return fmt.Errorf("the address %q is not host:port: %w", s.address, err)
+	}
+	for name, value := range map[string]string{"WHERRY_URL": s.url, "WHERRY_AGENT_PORTAL": s.agentURL} {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "") {
+			return fmt.Errorf("%s is %q; it must be http:// or https:// and a host, without a path", name, value)
+		}
+	}
+	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
+	return nil
+}
+
+func envOr(name, fallback string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return fallback
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("WHERRY_LOG_LEVEL is %q; it must be debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("WHERRY_LOG_FORMAT is %q; it must be text or json", format)
+}
+
+// localURL is the http address of a listener as this host reaches it.
+func localURL(addr net.Addr) string {
+	tcp := addr.(*net.TCPAddr)
+	host := tcp.IP.String()
+	if tcp.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+}

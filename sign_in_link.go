@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wherry/db"
+	"wherry/platform"
+)
+
+// signInLinkLifetime is how long a sign-in link works.
+const signInLinkLifetime = 15 * time.Minute
+
+// signInLinkCommand prints a link that signs a user in, for one who has lost their password. Whoever may read the data
+// folder may do that. It works beside a serving portal.
+func signInLinkCommand(ctx context.Context, args []string) error {
+	s, rest, err := readSettings("sign-in-link", args, nil)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return errors.New("name one user, by user name or e-mail address")
+	}
+	d, err := db.Open(ctx, s.data)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	user, err := d.UserByLogin(ctx, rest[0])
+	if err != nil {
+		return err
+	}
+	if s.url == "" {
+		s.url = "http://" + s.address
+	}
+	link, err := newSignInLink(ctx, d, s.url, user)
+	if err != nil {
+		return err
+	}
+	fmt.Println(link)
+	return nil
+}
+
+// newSignInLink makes a link that signs the user in once.
+func newSignInLink(ctx context.Context, d *db.DB, url string, user platform.User) (string, error) {
+	token := platform.NewToken()
+	if err := d.AddSignInLink(ctx, user.ID, platform.HashToken(token), time.Now().Add(signInLinkLifetime)); err != nil {
+		return "", err
+	}
+	return url + "/sign-in/link?token=" + token, nil
+}

@@ -1,0 +1,91 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"wherry/platform"
+	"wherry/static"
+)
+
+// Route is one address and the permission that it needs.
+type Route struct {
+	Method     string
+	Path       string
+	Permission platform.Permission
+	Handler    echo.HandlerFunc
+}
+
+// machineToMachine tells whether programs and not browsers use the route.
+func (r Route) machineToMachine() bool {
+	return strings.HasPrefix(r.Path, "/agent/") || strings.HasPrefix(r.Path, "/api/")
+}
+
+// routes lists everything that the portal answers. There is no other way in.
+func (s *Server) routes() []Route {
+	const ws = "/orgs/:organization/workspaces/:workspace"
+	p, a := s.Pages, s.API
+	return []Route{
+		{http.MethodGet, "/", platform.Public, p.Home},
+		{http.MethodGet, "/healthz", platform.Public, p.Health},
+		{http.MethodGet, "/static/*", platform.Public, echo.WrapHandler(http.StripPrefix("/static/", static.Handler()))},
+		{http.MethodGet, "/favicon.ico", platform.Public, p.Favicon},
+		{http.MethodGet, "/set-up", platform.Public, p.SetUpForm},
+		{http.MethodPost, "/set-up", platform.Public, p.SetUp},
+		{http.MethodGet, "/sign-in", platform.Public, p.SignInForm},
+		{http.MethodPost, "/sign-in", platform.Public, p.SignIn},
+		{http.MethodGet, "/sign-in/link", platform.Public, p.SignInLinkForm},
+		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
+		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
+		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
+
+		{http.MethodGet, ws, platform.ViewPipelines, p.Workspace},
+		{http.MethodGet, ws + "/events", platform.ViewRuns, s.events},
+
+		{http.MethodGet, ws + "/launchpad", platform.ViewPipelines, p.Launchpad},
+		{http.MethodGet, ws + "/pipelines/new", platform.EditPipelines, p.NewPipeline},
+		{http.MethodPost, ws + "/pipelines", platform.EditPipelines, p.AddPipeline},
+		{http.MethodGet, ws + "/pipelines/:pipeline/edit", platform.EditPipelines, p.EditPipeline},
+		{http.MethodPost, ws + "/pipelines/:pipeline", platform.EditPipelines, p.UpdatePipeline},
+		{http.MethodPost, ws + "/pipelines/:pipeline/delete", platform.EditPipelines, p.DeletePipeline},
+
+		{http.MethodGet, ws + "/launch", platform.LaunchRuns, p.LaunchForm},
+		{http.MethodPost, ws + "/launch", platform.LaunchRuns, p.Launch},
+		{http.MethodGet, ws + "/launch/name", platform.LaunchRuns, p.RunName},
+		{http.MethodPost, ws + "/launch/params", platform.LaunchRuns, p.CheckParams},
+
+		{http.MethodGet, ws + "/runs", platform.ViewRuns, p.Runs},
+		{http.MethodGet, ws + "/runs/:run", platform.ViewRuns, p.Run},
+		{http.MethodPost, ws + "/runs/:run/cancel", platform.CancelRuns, p.Cancel},
+		{http.MethodGet, ws + "/runs/:run/tasks", platform.ViewRuns, p.Tasks},
+		{http.MethodGet, ws + "/runs/:run/tasks/:task", platform.ViewRuns, p.Task},
+		{http.MethodGet, ws + "/runs/:run/tasks/:task/files/:file", platform.ViewRuns, p.TaskFile},
+		{http.MethodGet, ws + "/runs/:run/log/:stream", platform.ViewRuns, p.LogLines},
+		{http.MethodGet, ws + "/runs/:run/log/:stream/search", platform.ViewRuns, p.SearchLog},
+		{http.MethodGet, ws + "/runs/:run/log/:stream/download", platform.ViewRuns, p.DownloadLog},
+
+		{http.MethodGet, ws + "/compute-envs", platform.ViewComputeEnvs, p.ComputeEnvs},
+		{http.MethodGet, ws + "/compute-envs/new", platform.EditComputeEnvs, p.NewComputeEnv},
+		{http.MethodPost, ws + "/compute-envs", platform.EditComputeEnvs, p.AddComputeEnv},
+		{http.MethodGet, ws + "/compute-envs/:env/edit", platform.EditComputeEnvs, p.EditComputeEnv},
+		{http.MethodPost, ws + "/compute-envs/:env", platform.EditComputeEnvs, p.UpdateComputeEnv},
+		{http.MethodPost, ws + "/compute-envs/:env/primary", platform.EditComputeEnvs, p.MakePrimary},
+		{http.MethodPost, ws + "/compute-envs/:env/delete", platform.EditComputeEnvs, p.DeleteComputeEnv},
+
+		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
+		{http.MethodPost, "/agent/sync", platform.ByAgent, a.Sync},
+		{http.MethodPost, "/agent/steps", platform.ByAgent, a.Steps},
+		{http.MethodPost, "/agent/logs/:stream", platform.ByAgent, a.AppendLog},
+		{http.MethodPost, "/agent/end", platform.ByAgent, a.End},
+
+		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
+		{http.MethodGet, "/api/user-info", platform.ByAgent, a.UserInfo},
+		{http.MethodPost, "/api/trace/create", platform.ByAgent, a.TraceCreate},
+		{http.MethodPut, "/api/trace/:workflow/begin", platform.ByAgent, a.TraceBegin},
+		{http.MethodPut, "/api/trace/:workflow/progress", platform.ByAgent, a.TraceProgress},
+		{http.MethodPut, "/api/trace/:workflow/heartbeat", platform.ByAgent, a.TraceProgress},
+		{http.MethodPut, "/api/trace/:workflow/complete", platform.ByAgent, a.TraceComplete},
+	}
+}

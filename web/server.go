@@ -1,0 +1,96 @@
+// Package web is the server: every route with the permission it needs, in one list; middleware; sessions; and the stream
+// of server-sent events that keeps pages live.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"wherry/db"
+	"wherry/handlers"
+	"wherry/handlers/api"
+)
+
+const (
+	// maxForm and maxAgentBody bound what a request may send, in echo's notation. A trace call carries many tasks.
+	maxForm      = "2M"
+	maxAgentBody = "16M"
+	// shutdownLimit is how long requests may take to finish when the portal stops.
+	shutdownLimit = 10 * time.Second
+)
+
+// Server answers everything that comes over HTTP.
+type Server struct {
+	DB    *db.DB
+	Hub   *Hub
+	Pages *handlers.Handlers
+	API   *api.API
+	HTTPS bool // the portal's address begins with https
+	Log   *slog.Logger
+
+	sessions *sessionStore
+}
+
+// Handler returns the server's routes behind its middleware. It completes s.Pages with how to sign in and out.
+func (s *Server) Handler() http.Handler {
+	s.sessions = &sessionStore{db: s.DB, secure: s.HTTPS}
+	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.answerError
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS))
+	for _, r := range s.routes() {
+		limit := maxForm
+		if r.machineToMachine() {
+			limit = maxAgentBody
+		}
+		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(limit))
+	}
+	e.RouteNotFound("/*", func(c echo.Context) error {
+		if err := s.findUser(c); err != nil {
+			return err
+		}
+		return echo.ErrNotFound
+	})
+	return crossOriginProtection(e)
+}
+
+// crossOriginProtection refuses requests that another site's page makes a browser send (Sec-Fetch-Site, Origin), also
+// where there is no session yet whose CSRF token could be asked for.
+func crossOriginProtection(next http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
+	}))
+	return p.Handler(next)
+}
+
+// Serve answers requests on the listener until ctx is done, and then lets those under way finish.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+	server.RegisterOnShutdown(s.Hub.Close)
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+		defer cancel()
+		done <- server.Shutdown(limit)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	err := <-done
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
