@@ -1,0 +1,122 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+GO ?= go
+
+# One set of build flags everywhere, so that every build and test shares one cache.
+export GOFLAGS := -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+
+TOOLS := $(CURDIR)/.tools
+JARS := $(TOOLS)/nextflow-24.10.0
+PLUGINS := $(TOOLS)/nextflow-plugins
+
+# PLAYWRIGHT is the driver version that the playwright-go module in go.mod asks for; it refuses any other.
+PLAYWRIGHT := 1.52.0
+PLAYWRIGHT_SHA256 := 4426ed32575cba6adf394e297a0e845eba2887dee776c4acee1d178e00f990f7
+AXE := 4.14.1
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+DRIVER := $(TOOLS)/playwright-core-$(PLAYWRIGHT)
+AXE_DIR := $(TOOLS)/axe-core-$(AXE)
+
+.PHONY: build generate demo test check bench fmt clean java nextflow test-tools
+
+build: generate ## bin/wherry
+	@$(GO) build -ldflags '-s -w' -o bin/wherry . >&2
+
+generate: ## the Go code of views
+	@$(GO) tool templ generate >/dev/null 2>$(CURDIR)/.templ.log || { cat .templ.log >&2; exit 1; }
+	rm -f .templ.log
+
+demo: build java ## a portal with examples; ARGS=--once runs one and stops
+	@nextflow=$$(command -v nextflow || true)
+	if [ -z "$$nextflow" ]; then
+	  $(MAKE) nextflow
+	  nextflow=$(CURDIR)/nextflow/nextflow
+	fi
+	WHERRY_NEXTFLOW=$$nextflow WHERRY_DATA=$${WHERRY_DATA:-data} exec bin/wherry demo $(ARGS)
+
+# What the tests of every package get. Tests use the locked Nextflow, whatever is on the PATH.
+TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \
+  WHERRY_TEST_NF_PLUGINS=$$([ -d $(PLUGINS)/nf-tower-1.9.3 ] && echo $(PLUGINS) || true) \
+  PLAYWRIGHT_DRIVER_PATH=$(DRIVER) PLAYWRIGHT_NODEJS_PATH=$$(command -v node) \
+  CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser)} \
+  AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots
+
+test: build test-tools ## everything, the browser tests included
+	@$(GO) vet ./...
+	mkdir -p bin/shots
+	node --test static/*.test.mjs >&2
+	$(TEST_ENV) $(GO) test -count=1 -timeout 14m ./...
+
+check: generate java nextflow ## what is quick, without browser and Nextflow
+	@$(GO) vet ./...
+	$(TEST_ENV) $(GO) test -short -timeout 2m $$($(GO) list ./... | grep -v -e /e2e -e /bench)
+
+bench: build test-tools ## the benchmarks, as tables
+	@$(TEST_ENV) $(GO) test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./bench
+
+fmt:
+	@$(GO) tool templ fmt views && gofmt -w .
+
+clean:
+	@rm -rf bin $(TOOLS) data
+	find . -name '*_templ.go' -delete
+
+# apt NAME...: installs what is missing from Debian's packages, or says what to install.
+define apt
+	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'
+	if ! command -v apt-get >/dev/null || ! $$sudo true 2>/dev/null; then
+	  echo "Install $(1) and run this again." >&2; exit 1
+	fi
+	$$sudo apt-get update -qq >&2
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >$(TOOLS)/apt.log 2>&1 || { cat $(TOOLS)/apt.log >&2; exit 1; }
+endef
+
+java:
+	@mkdir -p $(TOOLS)
+	major=$$(java -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p' || true)
+	if [ "$${major:-0}" -ge 17 ]; then exit 0; fi
+	$(call apt,openjdk-17-jre-headless)
+
+nextflow: $(JARS)
+$(JARS): nextflow/pom.xml nextflow/jars.sha256 | java
+	@if ! command -v mvn >/dev/null; then
+	  mkdir -p $(TOOLS)
+	  $(call apt,maven)
+	fi
+	nextflow/fetch.sh $(JARS)
+
+test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(PLUGINS)
+
+$(TOOLS)/browser:
+	@mkdir -p $(TOOLS)
+	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+	  $(call apt,nodejs npm)
+	fi
+	if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null; then
+	  $(call apt,chromium fonts-liberation)
+	fi
+	touch $@
+
+# npm_get NAME VERSION SHA256: the package as it was published, in .tools/NAME-VERSION/package; its scripts are not run.
+define npm_get
+	part=$(TOOLS)/$(1)-$(2).part
+	rm -rf $$part && mkdir -p $$part && cd $$part
+	npm pack --silent $(1)@$(2) >/dev/null
+	echo "$(3)  $(1)-$(2).tgz" | sha256sum --quiet -c - >&2
+	tar -xzmf $(1)-$(2).tgz && rm $(1)-$(2).tgz
+	cd $(TOOLS) && rm -rf $(1)-$(2) && mv $$part $(1)-$(2)
+endef
+$(DRIVER): | $(TOOLS)/browser
+	@$(call npm_get,playwright-core,$(PLAYWRIGHT),$(PLAYWRIGHT_SHA256))
+$(AXE_DIR): | $(TOOLS)/browser
+	@$(call npm_get,axe-core,$(AXE),$(AXE_SHA256))
+
+# The nf-tower plugin, for the tests that want the real one; where it is not at hand they say that they were skipped.
+NF_TOWER := ../shared/nextflow/nf-tower-1.9.3.zip
+$(PLUGINS):
+	@mkdir -p $(PLUGINS)
+	if [ -f $(NF_TOWER) ]; then python3 -m zipfile -e $(NF_TOWER) $(PLUGINS); fi
