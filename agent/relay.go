@@ -17,18 +17,19 @@ type relay struct {
 	name     string // the plugin, for -plugins
 	secret   string
 	runID    string
+	watch    string // where people watch the run
 	spool    *spool
 	steps    *steps
 	server   *http.Server
 	listener net.Listener
 }
 
-func startRelay(plugin, runID string, spool *spool, steps *steps) (*relay, error) {
+func startRelay(plugin, runID, watch string, spool *spool, steps *steps) (*relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{name: plugin, secret: platform.NewToken(), runID: runID, spool: spool, steps: steps, listener: listener}
+	r := &relay{name: plugin, secret: platform.NewToken(), runID: runID, watch: watch, spool: spool, steps: steps, listener: listener}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/trace/create", r.create)
 	mux.HandleFunc("PUT /api/trace/{id}/{call}", r.update)
@@ -76,7 +77,7 @@ func (r *relay) update(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if r.take(w, req, call) {
-		answer(w, map[string]string{"workflowId": r.runID, "watchUrl": "", "status": "OK"})
+		answer(w, map[string]string{"workflowId": r.runID, "watchUrl": r.watch, "status": "OK"})
 	}
 }
 

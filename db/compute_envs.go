@@ -63,7 +63,7 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv) error 
 }
 
 func computeEnvNameTaken(err error, name string) error {
-	if isUnique(err, "compute_env_names") {
+	if isUnique(err, "compute_envs.name") {
 		return platform.FieldErrors{"name": "There is a compute environment named " + name + " already."}
 	}
 	return err

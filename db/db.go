@@ -195,7 +195,7 @@ func notFound(err error, what string) error {
 	return err
 }
 
-// isUnique tells whether err comes from a UNIQUE constraint or index of that name or column.
+// isUnique tells whether err comes from a UNIQUE constraint or index that holds the column table.name.
 func isUnique(err error, name string) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) || (e.Code() != sqlite3.SQLITE_CONSTRAINT_UNIQUE && e.Code() != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {

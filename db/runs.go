@@ -45,7 +45,7 @@ func (d *DB) AddRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 		_, err := t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
 			toJSON(r.Launch), r.WorkDir, r.State, millis(t.now), r.Launch.SessionID)
-		if isUnique(err, "run_names") {
+		if isUnique(err, "runs.name") {
 			return platform.FieldErrors{"runName": "There is a run named " + r.Name + " in this workspace already. Choose another name."}
 		}
 		if err != nil {
