@@ -70,7 +70,8 @@ func (p *portal) wire(key []byte) {
 	}
 	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
-	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Key: key, PortalURL: p.agentURL, Log: p.log}
+	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Key: key, PortalURL: p.agentURL, Log: p.log,
+		Times: jobs.Times{Lifetime: p.lifetime}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit()},
 		API:   &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}

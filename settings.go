@@ -10,16 +10,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"wherry/platform"
 )
 
 // settings are what an operator can set: each by a WHERRY_* variable, the first two by an option too. docs/operating.md
 // has the table.
 type settings struct {
-	data     string // WHERRY_DATA, --data: the data folder
-	address  string // WHERRY_ADDRESS, --address: where to listen
-	url      string // WHERRY_URL: how browsers reach the portal; empty: http:// and the address
-	agentURL string // WHERRY_AGENT_PORTAL: how agents reach it; empty: http:// and the address
-	nextflow string // WHERRY_NEXTFLOW: the nextflow command of machines on this host
+	data     string        // WHERRY_DATA, --data: the data folder
+	address  string        // WHERRY_ADDRESS, --address: where to listen
+	url      string        // WHERRY_URL: how browsers reach the portal; empty: http:// and the address
+	agentURL string        // WHERRY_AGENT_PORTAL: how agents reach it; empty: http:// and the address
+	nextflow string        // WHERRY_NEXTFLOW: the nextflow command of machines on this host
+	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
 	log      *slog.Logger
 }
 
@@ -41,6 +45,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	}
 	if s.log, err = newLogger(os.Stderr, envOr("WHERRY_LOG_LEVEL", "info"), envOr("WHERRY_LOG_FORMAT", "text")); err != nil {
 		return s, nil, err
+	}
+	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
+		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
 	}
 	return s, flags.Args(), s.check()
 }

@@ -76,7 +76,7 @@ func TestFromSetUpToAFinishedRun(t *testing.T) {
 	shows(t, page, "#run-progress", "10 of 10 tasks")
 	inspect(t, page, "run-succeeded")
 
-	must(t, page.GetByLabel("Find tasks").Fill("row"))
+	must(t, page.Locator("#task-q").Fill("row"))
 	must(t, expectations.Locator(page.Locator("#task-list tbody tr")).ToHaveCount(3))
 	click(t, page, "link", "ROW (otter)")
 	shows(t, page, "main", "rowing with a fair wind")
@@ -86,8 +86,7 @@ func TestFromSetUpToAFinishedRun(t *testing.T) {
 	click(t, page, "link", "Runs")
 	shows(t, page, "#runs", "first_crossing")
 	inspect(t, page, "runs")
-	must(t, page.GetByLabel("State").First().Click())
-	_, err = page.GetByLabel("State").First().SelectOption(playwright.SelectOptionValues{Values: &[]string{"FAILED"}})
+	_, err = page.Locator("#state").SelectOption(playwright.SelectOptionValues{Values: &[]string{"FAILED"}})
 	must(t, err)
 	shows(t, page, "#runs", "No run fits")
 	click(t, page, "link", "Launchpad")

@@ -6,6 +6,9 @@ const note = document.getElementById("connection");
 const HIDDEN_AFTER = 10_000; // ms: a hidden tab lets its connection go, because browsers allow six to one host
 const POLL_EVERY = 10_000; // ms: how often a hidden tab asks instead
 
+// What a reader has opened stays open when its part of the page is fetched again.
+globalThis.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
+
 let position = body.dataset.lastChange ?? "0";
 let source = null;
 let log = null; // {stream, line}: the log that a viewer on the page follows

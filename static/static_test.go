@@ -38,11 +38,11 @@ func TestFilesAreServedForEverUnderTheirDigest(t *testing.T) {
 		status int
 		cache  string
 	}{
-		URL("app.css"):                   {http.StatusOK, "public, max-age=31536000, immutable"},
-		"/static/old/app.css":            {http.StatusOK, "no-cache"},
-		"/static/x/vendor/nothing.js":    {http.StatusNotFound, ""},
-		"/static/x/vendor/":              {http.StatusNotFound, ""},
-		"/static/x/../static/static.go":  {http.StatusNotFound, ""},
+		URL("app.css"):                  {http.StatusOK, "public, max-age=31536000, immutable"},
+		"/static/old/app.css":           {http.StatusOK, "no-cache"},
+		"/static/x/vendor/nothing.js":   {http.StatusNotFound, ""},
+		"/static/x/vendor/":             {http.StatusNotFound, ""},
+		"/static/x/../static/static.go": {http.StatusNotFound, ""},
 	} {
 		w := httptest.NewRecorder()
 		http.StripPrefix("/static/", Handler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
