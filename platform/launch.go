@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // Limits of a launch. MaxLaunchText is in bytes (the API's launchConfigTextMaxSize and launchParamsTextMaxSize); the
@@ -214,6 +216,9 @@ func ParseParams(text string) (map[string]any, error) {
 			return params, nil
 		}
 	}
+	if hasAlias(text) {
+		return nil, Errorf(CodeInvalid, "Anchors and aliases (& and *) are not taken here: write the value out where it is used.")
+	}
 	var value any
 	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
 		return nil, Errorf(CodeInvalid, "This is neither YAML nor JSON: %s", firstLine(yaml.FormatError(err, false, false)))
@@ -225,6 +230,32 @@ func ParseParams(text string) (map[string]any, error) {
 		return params, nil
 	}
 	return nil, Errorf(CodeInvalid, "Parameters are a mapping of names to values, such as “reads: /data/*.fastq”.")
+}
+
+// hasAlias tells whether YAML repeats a part of itself by an alias. A few hundred bytes of aliases within aliases grow to
+// gigabytes, so none is taken. What is no YAML has none; its error is found where it is read.
+func hasAlias(text string) bool {
+	file, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return false
+	}
+	finder := &aliasFinder{}
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			ast.Walk(finder, doc.Body)
+		}
+	}
+	return finder.found
+}
+
+type aliasFinder struct{ found bool }
+
+// Visit implements ast.Visitor.
+func (f *aliasFinder) Visit(node ast.Node) ast.Visitor {
+	if node.Type() == ast.AliasType {
+		f.found = true
+	}
+	return f
 }
 
 // ParamsJSON returns the parameters as the JSON file that Nextflow's -params-file takes.

@@ -1,0 +1,176 @@
+package platform
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+var fixed = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func goodLaunch() Launch { return Launch{Pipeline: "nextflow-io/hello", ComputeEnvID: NewID()} }
+
+func TestBadInputIsNamedAtItsField(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		field string
+		spoil func(*Launch)
+	}{
+		{"pipeline", func(l *Launch) { l.Pipeline = " " }},
+		{"pipeline", func(l *Launch) { l.Pipeline = "ftp://example.org/x" }},
+		{"pipeline", func(l *Launch) { l.Pipeline = "https://ada:secret@example.org/x" }},
+		{"pipeline", func(l *Launch) { l.Pipeline = "-with-docker" }},
+		{"pipeline", func(l *Launch) { l.Pipeline = "/work/\nx" }},
+		{"pipeline", func(l *Launch) { l.Pipeline = strings.Repeat("x", 501) }},
+		{"computeEnvId", func(l *Launch) { l.ComputeEnvID = "" }},
+		{"revision", func(l *Launch) { l.Revision = "--help" }},
+		{"runName", func(l *Launch) { l.RunName = "1st" }},
+		{"runName", func(l *Launch) { l.RunName = "two__words" }},
+		{"runName", func(l *Launch) { l.RunName = strings.Repeat("a", 81) }},
+		{"configProfiles", func(l *Launch) { l.ConfigProfiles = []string{"ok", "-x"} }},
+		{"paramsText", func(l *Launch) { l.ParamsText = "a: [1" }},
+		{"paramsText", func(l *Launch) { l.ParamsText = "- a\n- b" }},
+		{"paramsText", func(l *Launch) { l.ParamsText = strings.Repeat("#", MaxLaunchText+1) }},
+		{"configText", func(l *Launch) { l.ConfigText = "a\x00" }},
+		{"mainScript", func(l *Launch) { l.MainScript = "../x.nf" }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{"1A", ""}} }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{"TOWER_ACCESS_TOKEN", "x"}} }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{"A", "1"}, {"A", "2"}} }},
+		{"sessionId", func(l *Launch) { l.SessionID = "last" }},
+	} {
+		l := goodLaunch()
+		c.spoil(&l)
+		errs, _ := l.Clean().(FieldErrors)
+		if len(errs) != 1 || errs[c.field] == "" {
+			t.Errorf("%+v: %v, want an error at %s alone", l, errs, c.field)
+		}
+	}
+}
+
+func TestGoodInputIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, pipeline := range []string{"hello", "nf-core/rnaseq", "https://github.com/nf-core/rnaseq.git", "/data/my pipeline", "http://git.example.org/x"} {
+		l := goodLaunch()
+		l.Pipeline, l.RunName, l.Revision = "  "+pipeline+" ", "brisk_thames-2", "feature/x-1"
+		l.PreRunScript = "a\r\nb"
+		if err := l.Clean(); err != nil {
+			t.Errorf("%s: %v", pipeline, err)
+		}
+		if l.Pipeline != pipeline || l.PreRunScript != "a\nb" {
+			t.Errorf("it was not trimmed: %+v", l)
+		}
+	}
+	for range 200 {
+		if name := RandomRunName(); !runNamePattern.MatchString(name) {
+			t.Errorf("Nextflow would refuse the name %q", name)
+		}
+	}
+}
+
+func TestParametersAreYAMLOrJSON(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                              "{}",
+		"# nothing yet":                 "{}",
+		"reads: /x/*.fq\nn: 3\nok: yes": `{"n":3,"ok":"yes","reads":"/x/*.fq"}`,
+		`{"a": {"b": [1, 2.5, null]}}`:  `{"a":{"b":[1,2.5,null]}}`,
+		"big: 12345678901234":           `{"big":12345678901234}`,
+	} {
+		got, err := ParamsJSON(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		var value any
+		if err := json.Unmarshal(got, &value); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+		if compact, _ := json.Marshal(value); string(compact) != want && text != "big: 12345678901234" {
+			t.Errorf("%q: %s, want %s", text, compact, want)
+		}
+	}
+	_, err := ParseParams("a: 1\nb: [2\n")
+	if err == nil || !strings.Contains(err.Error(), "[") {
+		t.Errorf("an open bracket: %v", err)
+	}
+}
+
+func TestYAMLThatGrowsIsRefusedQuickly(t *testing.T) {
+	t.Parallel()
+	bomb := "a: &a [x, x, x, x, x, x, x, x, x]\n"
+	for i := 'b'; i <= 'k'; i++ {
+		bomb += string(i) + ": &" + string(i) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(i-1)+", ", 9), ", ") + "]\n"
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := ParamsJSON(bomb)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("aliases that grow a few hundred bytes to gigabytes were taken")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it is still being read")
+	}
+}
+
+func TestEnvironmentIsReadAsPeopleTypeIt(t *testing.T) {
+	t.Parallel()
+	env, err := ParseEnvironment("A=1\r\n\n# a comment\nB = two=2 \n")
+	if err != nil || len(env) != 2 || env[0] != (Env{"A", "1"}) || env[1] != (Env{"B", " two=2 "}) {
+		t.Errorf("%v, %v", env, err)
+	}
+	if _, err := ParseEnvironment("A=1\nB"); err == nil || !strings.Contains(err.Error(), "Line 2") {
+		t.Errorf("a line without “=”: %v", err)
+	}
+	merged := MergeEnv([]Env{{"A", "1"}, {"B", "2"}}, []Env{{"B", "3"}, {"C", "4"}})
+	if FormatEnvironment(merged) != "A=1\nB=3\nC=4\n" {
+		t.Errorf("merged: %v", merged)
+	}
+}
+
+func TestIdsSortByTime(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	last := ""
+	for i := range 1000 {
+		id := newIDAt(fixed.Add(time.Duration(i) * time.Millisecond))
+		if !ValidID(id) || id <= last || seen[id] {
+			t.Fatalf("%q after %q", id, last)
+		}
+		last, seen[id] = id, true
+	}
+	for _, bad := range []string{"", "short", "abcdefghijklm/", "abcdefghijklmnopq"} {
+		if ValidID(bad) {
+			t.Errorf("%q is taken for an id", bad)
+		}
+	}
+}
+
+func TestATaskIsReadAsPluginsSendIt(t *testing.T) {
+	t.Parallel()
+	var task Task
+	err := json.Unmarshal([]byte(`{"taskId":1,"status":"RUNNING","exit":2147483647,"nativeId":31066,"scratch":true,"tag":null,"submit":"2026-11-24T02:33:28.592Z","unknown":{}}`), &task)
+	if err != nil || task.Exit != nil || *task.NativeID != "31066" || *task.Scratch != "true" || task.Tag != nil || task.Submit.IsZero() {
+		t.Errorf("%+v, %v", task, err)
+	}
+	if TaskRunning.Newer(TaskCompleted) || !TaskFailed.Newer(TaskRunning) || !TaskCompleted.Newer(TaskCompleted) {
+		t.Error("the order of statuses is wrong")
+	}
+}
+
+func TestSetUpIsChecked(t *testing.T) {
+	t.Parallel()
+	s := SetUp{Email: "nobody", UserName: "-x", Password: "short", Organization: "a b", Workspace: ""}
+	errs, _ := s.Clean().(FieldErrors)
+	if len(errs) != 5 {
+		t.Errorf("%v, want an error at each of five fields", errs)
+	}
+	s = SetUp{Email: " Ada@Example.ORG ", UserName: "ada", Password: "rowing on the yare", Organization: "lab", Workspace: "r-1"}
+	if err := s.Clean(); err != nil || s.Email != "ada@example.org" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
