@@ -1,0 +1,244 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"wherry/cloud"
+	"wherry/db"
+	"wherry/platform"
+)
+
+// fakeCloud is a platform whose faults a test scripts: what a real one cannot be made to show at will.
+type fakeCloud struct {
+	mu        sync.Mutex
+	instances map[string]cloud.Status // by machine id
+	ended     map[string]bool         // machines that Start must not start again
+	started   map[string]int          // how many instances a machine ever had
+	calls     int
+	onCall    func(call string, n int) error // before the call does anything; its error is the answer
+	afterCall func(call string, n int) error // after it was done: a lost answer
+}
+
+func newFakeCloud() *fakeCloud {
+	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}}
+}
+
+// do runs one call with the faults before and after it.
+func (f *fakeCloud) do(ctx context.Context, call string, work func()) error {
+	f.mu.Lock()
+	f.calls++
+	n, before, after := f.calls, f.onCall, f.afterCall
+	f.mu.Unlock()
+	if before != nil {
+		if err := before(call, n); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	work()
+	f.mu.Unlock()
+	if after != nil {
+		return after(call, n)
+	}
+	return nil
+}
+
+func (f *fakeCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (string, error) {
+	err := f.do(ctx, "start", func() {
+		if _, ok := f.instances[req.MachineID]; !ok && !f.ended[req.MachineID] {
+			f.instances[req.MachineID] = cloud.StatusRunning
+			f.started[req.MachineID]++
+		}
+	})
+	return "i-" + req.MachineID, err
+}
+
+func (f *fakeCloud) Describe(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) (i cloud.Instance, err error) {
+	err = f.do(ctx, "describe", func() {
+		i = cloud.Instance{MachineID: machineID, Status: cloud.StatusGone, Reason: "it was switched off"}
+		if s, ok := f.instances[machineID]; ok {
+			i.Status = s
+		}
+	})
+	return i, err
+}
+
+func (f *fakeCloud) Terminate(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) error {
+	return f.do(ctx, "terminate", func() {
+		delete(f.instances, machineID)
+		f.ended[machineID] = true
+	})
+}
+
+func (f *fakeCloud) List(ctx context.Context, _ platform.ComputeEnv) (list []cloud.Instance, err error) {
+	err = f.do(ctx, "list", func() {
+		for id := range f.instances {
+			list = append(list, cloud.Instance{MachineID: id, InstanceID: "i-" + id, Status: cloud.StatusRunning})
+		}
+	})
+	return list, err
+}
+
+func (f *fakeCloud) Open(context.Context, platform.ComputeEnv, string, string) (fs.File, error) {
+	return nil, fs.ErrNotExist
+}
+
+func (f *fakeCloud) Check(context.Context, platform.ComputeEnv) error { return nil }
+
+// switchOff ends an instance as nobody asked for.
+func (f *fakeCloud) switchOff(machineID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.instances, machineID)
+}
+
+func (f *fakeCloud) living() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.instances)
+}
+
+func (f *fakeCloud) callCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// world is a database, a cloud and the loops over both.
+type world struct {
+	t      *testing.T
+	db     *db.DB
+	cloud  *fakeCloud
+	times  Times
+	member platform.Member
+	env    platform.ComputeEnv
+	stop   func()
+}
+
+var quick = Times{Poll: 10 * time.Millisecond, Backoff: 20 * time.Millisecond, Drain: 10 * time.Millisecond, Sweep: time.Hour,
+	StartLimit: 5 * time.Second, BootLimit: 5 * time.Second, Unknown: 5 * time.Second, Lost: 10 * time.Second, Cancel: 5 * time.Second}
+
+func newWorld(t *testing.T, times Times) *world {
+	t.Helper()
+	d, err := db.Open(t.Context(), t.TempDir())
+	must(t, err)
+	w := &world{t: t, db: d, cloud: newFakeCloud(), times: times, stop: func() {}}
+	w.member, err = d.SetUp(t.Context(), platform.SetUp{Email: "ada@example.org", UserName: "ada", Organization: "lab", Workspace: "rivers"}, "")
+	must(t, err)
+	w.env = platform.ComputeEnv{WorkspaceID: w.member.Workspace.ID, Name: "here", Platform: platform.PlatformLocal, WorkDir: "/w", Status: platform.ComputeEnvAvailable}
+	must(t, d.AddComputeEnv(t.Context(), &w.env))
+	t.Cleanup(func() {
+		w.stop()
+		d.Close()
+	})
+	return w
+}
+
+// start runs the loops until stop, which waits for them.
+func (w *world) start() *Jobs {
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud}, Key: []byte("key"), Times: w.times, Log: slog.New(slog.DiscardHandler)}
+	done := make(chan struct{})
+	go func() {
+		j.Run(ctx)
+		close(done)
+	}()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	return j
+}
+
+func (w *world) launch() platform.Run {
+	w.t.Helper()
+	r := platform.Run{WorkspaceID: w.member.Workspace.ID, UserID: w.member.User.ID, ComputeEnvID: w.env.ID, Name: "r" + platform.NewID(), WorkDir: "/w"}
+	_, err := w.db.AddRun(context.Background(), &r)
+	must(w.t, err)
+	return r
+}
+
+func (w *world) run(id string) platform.Run {
+	w.t.Helper()
+	r, err := w.db.AnyRun(context.Background(), id)
+	must(w.t, err)
+	return r
+}
+
+func (w *world) machine(id string) platform.Machine {
+	w.t.Helper()
+	m, err := w.db.MachineOfRun(context.Background(), id)
+	must(w.t, err)
+	return m
+}
+
+// claim does what an agent does when it comes up.
+func (w *world) claim(id string) {
+	w.t.Helper()
+	w.until("the machine is requested", func() bool { return w.machine(id).InstanceID != "" })
+	m := w.machine(id)
+	_, err := w.db.Claim(context.Background(), m.ID, m.InstanceID, "key of "+m.ID)
+	must(w.t, err)
+}
+
+// begin does what Nextflow does when it begins.
+func (w *world) begin(id string) {
+	w.t.Helper()
+	must(w.t, w.db.TraceBegan(context.Background(), w.run(id), db.TraceBegin{SessionID: "s", At: time.Now()}))
+}
+
+// report does what an agent does at the end.
+func (w *world) report(id string, code int) {
+	w.t.Helper()
+	must(w.t, w.db.AddEndReport(context.Background(), w.machine(id), platform.EndReport{ExitCode: &code, At: time.Now()}))
+}
+
+func (w *world) until(what string, is func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not in time: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// over waits until the run has ended and its machine is gone, and checks what must always hold.
+func (w *world) over(id string, want platform.RunState) platform.Run {
+	w.t.Helper()
+	w.until(fmt.Sprintf("the run is %s and its machine gone", want), func() bool {
+		return w.run(id).State.Ended() && w.machine(id).State == platform.MachineTerminated
+	})
+	r := w.run(id)
+	if r.State != want {
+		w.t.Errorf("the run is %s (%s), want %s", r.State, r.ErrorMessage, want)
+	}
+	if n := w.cloud.living(); n > 0 {
+		w.t.Errorf("%d instances are left", n)
+	}
+	for machine, n := range w.cloud.started {
+		if n > 1 {
+			w.t.Errorf("machine %s had %d instances", machine, n)
+		}
+	}
+	return r
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var errThrottled = cloud.Errorf(cloud.KindThrottled, errors.New("RequestLimitExceeded"), "The platform asks for patience.")
