@@ -23,6 +23,7 @@ type Config struct {
 	Dir        string        // the machine's folder
 	Lifetime   time.Duration // without word from the portal for so long, the agent stops its work and ends
 	Nextflow   string        // the command; default "nextflow"
+	Grace      time.Duration // how long Nextflow may take to stop its tasks; 0: platform.CancelGrace
 	HeardFile  string        // touched when the portal is heard, for whoever leads the machine; may be empty
 	Plugin     bool          // let Nextflow use its nf-tower plugin where it can be had
 	Version    string

@@ -104,11 +104,13 @@ func (f *follower) tell() {
 		f.steps.add(platform.StepNextflowReady, time.Now(), "")
 		f.call("begin", map[string]any{"workflow": r.workflow(), "processNames": r.processes, "towerLaunch": true})
 	}
+	if r.begun && len(r.tasks) > 0 {
+		f.steps.add(platform.StepFirstTask, time.Now(), "")
+	}
 	if !r.begun || time.Since(f.told) < followTell {
 		return
 	}
 	if changed := r.takeChanged(); len(changed) > 0 {
-		f.steps.add(platform.StepFirstTask, time.Now(), "")
 		f.told = time.Now()
 		f.call("progress", map[string]any{"tasks": changed, "progress": r.progress()})
 	} else if time.Since(f.told) > followBeat {

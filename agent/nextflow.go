@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (a *agent) watch(working context.Context, cmd *exec.Cmd, ended <-chan struc
 			stopped = nil
 			grace := giveUpGrace
 			if errors.Is(context.Cause(working), errCancelled) {
-				grace = platform.CancelGrace
+				grace = cmp.Or(a.Grace, platform.CancelGrace)
 			}
 			a.askToStop(cmd, dir)
 			force = time.After(grace)
