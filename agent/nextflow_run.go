@@ -44,7 +44,8 @@ var (
 	logSession    = regexp.MustCompile(`^Session UUID: ([0-9a-f-]{36})$`)
 	logVersion    = regexp.MustCompile(`^ +Version: (\S+) build (\S+)`)
 	logLaunching  = regexp.MustCompile("^Launching `([^`]*)` \\[[^]]*\\].* - revision: (\\S+)")
-	logProcesses  = regexp.MustCompile(`^Workflow process names \[[^]]*\]: (.*)$`)
+	logProcess    = regexp.MustCompile(`^Starting process > (.*)$`)
+	logWaiting    = regexp.MustCompile(`^> Awaiting termination *$`)
 	logTask       = regexp.MustCompile(`^\[([0-9a-f]{2}/[0-9a-f]{6})\] (Submitted|Re-submitted|Cached|Stored) process > (.*)$`)
 	logCompleted  = regexp.MustCompile(`^Task completed > TaskHandler\[id: \d+; name: .*; status: \w+; exit: (\S+); error: .*; workDir: (\S+)`)
 	taskNameParts = regexp.MustCompile(`^(.*?) \((.*)\)$`)
@@ -64,8 +65,10 @@ func (r *nextflowRun) readLog(line string, now time.Time) {
 		r.sessionID, r.start = m[1], now
 	} else if m := logLaunching.FindStringSubmatch(text); m != nil {
 		r.project, r.commit = m[1], m[2]
-	} else if m := logProcesses.FindStringSubmatch(text); m != nil {
-		r.processes, r.ready = strings.Split(m[1], ", "), true
+	} else if m := logProcess.FindStringSubmatch(text); m != nil {
+		r.processes = append(r.processes, m[1]) // in the order of the pipeline, as the plugin has them
+	} else if logWaiting.MatchString(text) {
+		r.ready = true
 	} else if m := logTask.FindStringSubmatch(text); m != nil {
 		r.ready = true
 		r.beginTask(m[1], m[2], m[3], now)

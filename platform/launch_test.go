@@ -153,8 +153,8 @@ func TestIdsSortByTime(t *testing.T) {
 func TestATaskIsReadAsPluginsSendIt(t *testing.T) {
 	t.Parallel()
 	var task Task
-	err := json.Unmarshal([]byte(`{"taskId":1,"status":"RUNNING","exit":2147483647,"nativeId":31066,"scratch":true,"tag":null,"submit":"2026-11-24T02:33:28.592Z","unknown":{}}`), &task)
-	if err != nil || task.Exit != nil || *task.NativeID != "31066" || *task.Scratch != "true" || task.Tag != nil || task.Submit.IsZero() {
+	err := json.Unmarshal([]byte(`{"taskId":1,"status":"RUNNING","exit":2147483647,"nativeId":31066,"scratch":true,"tag":null,"script":"\n    a\n      b\n    ","submit":"2026-11-24T02:33:28.592Z","unknown":{}}`), &task)
+	if err != nil || task.Exit != nil || *task.NativeID != "31066" || *task.Scratch != "true" || task.Tag != nil || task.Script != "a\n  b" || task.Submit.IsZero() {
 		t.Errorf("%+v, %v", task, err)
 	}
 	if TaskRunning.Newer(TaskCompleted) || !TaskFailed.Newer(TaskRunning) || !TaskCompleted.Newer(TaskCompleted) {

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -97,7 +98,7 @@ type Task struct {
 }
 
 // UnmarshalJSON accepts what plugins of different versions send: nativeId and scratch as number, boolean or string, and an
-// exit status of NoExit for a task that has not ended.
+// exit status of NoExit for a task that has not ended. Scripts lose the indentation that they have in the pipeline.
 func (t *Task) UnmarshalJSON(data []byte) error {
 	type plain Task
 	in := struct {
@@ -109,10 +110,29 @@ func (t *Task) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	t.NativeID, t.Scratch = looseString(in.NativeID), looseString(in.Scratch)
+	t.Script = stripIndent(t.Script)
 	if t.Exit != nil && *t.Exit == NoExit {
 		t.Exit = nil
 	}
 	return nil
+}
+
+// stripIndent takes the indentation that all lines share, and empty lines around them, off a script: the plugin sends it as it stands in
+// the pipeline, and Nextflow runs it, and writes it into .command.sh, without.
+func stripIndent(script string) string {
+	lines := strings.Split(script, "\n")
+	shared := -1
+	for _, line := range lines {
+		if text := strings.TrimLeft(line, " \t"); text != "" && (shared < 0 || len(line)-len(text) < shared) {
+			shared = len(line) - len(text)
+		}
+	}
+	for i, line := range lines {
+		if lines[i] = ""; strings.TrimSpace(line) != "" {
+			lines[i] = strings.TrimRight(line[shared:], " \t")
+		}
+	}
+	return strings.Trim(strings.Join(lines, "\n"), "\n")
 }
 
 // looseString reads a JSON string, number or boolean as text; null, and nothing, as nil.
