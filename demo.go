@@ -165,7 +165,7 @@ func (d *demo) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nWherry is serving at %s\n\nSign in with this link, once, within %s:\n  %s\n\nStop with Ctrl-C. Its data is in %s.\n\n",
+	fmt.Printf("\nWherry is serving at %s\n\nSign in with this link, once, within %s:\n  %s\n\nStop with Ctrl-C. Runs that are under way go on, and are found again at the next start. Data: %s\n\n",
 		d.url, signInLinkLifetime, link, d.data)
 	return nil
 }

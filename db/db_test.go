@@ -247,7 +247,16 @@ func TestTaskReportsMayComeLateAndTwice(t *testing.T) {
 		t.Errorf("%+v, %v", task, err)
 	}
 	must(t, f.TraceBegan(t.Context(), r, TraceBegin{SessionID: "s", ProcessNames: []string{"A"}, At: at}))
+	must(t, f.TraceProgressed(t.Context(), r, TraceProgress{Tasks: []platform.Task{{TaskID: 2, Status: platform.TaskRunning, Name: "A (y)", Process: "A"}},
+		Progress: &platform.Progress{Succeeded: 1, Running: 1, Processes: []platform.ProcessProgress{{Name: "A", Succeeded: 1, Running: 1}}}, Instant: at.Add(time.Second)}))
+	must(t, f.MoveRun(t.Context(), r.ID, platform.RunSubmitted, platform.RunEnd{State: platform.RunFailed}))
+	if task, err = f.Task(t.Context(), r.ID, 2); err != nil || task.Status != platform.TaskAborted {
+		t.Errorf("after the run's end, what was running is %+v, %v", task, err)
+	}
 	got, err := f.AnyRun(t.Context(), r.ID)
+	if p := got.Progress; p.Running != 0 || p.Aborted != 1 || p.Processes[0].Running != 0 || p.Processes[0].Aborted != 1 {
+		t.Errorf("after the run's end, the counts are %+v", p)
+	}
 	if err != nil || got.Progress.Succeeded != 1 || got.SessionID != "s" || got.Begun.IsZero() {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -159,7 +159,33 @@ func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end
 		if err == sql.ErrNoRows {
 			return platform.Errorf(platform.CodeConflict, "The run is not %s any more.", from)
 		}
+		if err != nil {
+			return err
+		}
 		t.change(workspaceID, id, platform.ChangeRun)
-		return err
+		if end.State.Ended() {
+			return t.abortTasks(ctx, workspaceID, id)
+		}
+		return nil
 	})
+}
+
+// abortTasks ends the tasks of a run that has ended without saying what became of them: nothing of the run goes on.
+func (t *tx) abortTasks(ctx context.Context, workspaceID int64, runID string) error {
+	result, err := t.ExecContext(ctx, `UPDATE tasks SET status = 'ABORTED', task = json_set(task, '$.status', 'ABORTED')
+		WHERE run_id = ? AND status IN ('NEW', 'SUBMITTED', 'RUNNING')`, runID)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil {
+		return err
+	} else if n > 0 {
+		t.change(workspaceID, runID, platform.ChangeTasks)
+	}
+	var progress platform.Progress
+	if err := t.QueryRowContext(ctx, `SELECT progress FROM runs WHERE id = ?`, runID).Scan(jsonColumn{&progress}); err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `UPDATE runs SET progress = ? WHERE id = ?`, toJSON(progress.Stopped()), runID)
+	return err
 }

@@ -13,8 +13,9 @@ import (
 // expectations wait for what a page must come to show. Nextflow takes seconds to start.
 var expectations = playwright.NewPlaywrightAssertions(60_000)
 
-// newPage opens a browser of its own. A console error or warning, or a script's error, fails the test.
-func newPage(t *testing.T) playwright.Page {
+// newPage opens a browser of its own. A console error or warning, or a script's error, fails the test, unless it has one
+// of the expected texts.
+func newPage(t *testing.T, expected ...string) playwright.Page {
 	t.Helper()
 	bc, err := browser.NewContext(playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: 1280, Height: 800}})
 	must(t, err)
@@ -24,8 +25,10 @@ func newPage(t *testing.T) playwright.Page {
 	page.SetDefaultTimeout(15_000)
 	page.OnConsole(func(m playwright.ConsoleMessage) {
 		// A form that is not taken answers 422, and a browser says so of every answer from 400 on.
-		if strings.Contains(m.Text(), "status of 422") {
-			return
+		for _, text := range append(expected, "status of 422") {
+			if strings.Contains(m.Text(), text) {
+				return
+			}
 		}
 		if m.Type() == "error" || m.Type() == "warning" {
 			t.Errorf("console %s: %s", m.Type(), m.Text())

@@ -76,6 +76,13 @@ func TestFromSetUpToAFinishedRun(t *testing.T) {
 	shows(t, page, "#run-progress", "10 of 10 tasks")
 	inspect(t, page, "run-succeeded")
 
+	click(t, page, "link", "Launch again")
+	shows(t, page, "h1", "Launch first_crossing again")
+	must(t, expectations.Locator(page.GetByLabel("Pipeline", playwright.PageGetByLabelOptions{Exact: playwright.Bool(true)})).ToHaveValue(p.example("crossing")))
+	must(t, expectations.Locator(page.Locator("#paramsText")).ToHaveValue("passengers: [heron, otter, vole]"))
+	_, err = page.GoBack()
+	must(t, err)
+
 	must(t, page.Locator("#task-q").Fill("row"))
 	must(t, expectations.Locator(page.Locator("#task-list tbody tr")).ToHaveCount(3))
 	click(t, page, "link", "ROW (otter)")

@@ -81,8 +81,8 @@ func (h *Handlers) SignIn(c echo.Context) error {
 	refuse := func(status int, message string) error {
 		return render(c, status, views.SignInPage(components.Shell{Title: "Sign in"}, login, next, platform.FieldErrors{"": message}))
 	}
-	now, keys := time.Now(), []string{"login " + login, "address " + c.RealIP()}
-	if wait := h.SignIns.Closed(now, keys...); wait > 0 {
+	now := time.Now()
+	if wait := h.SignIns.Closed(now, login, c.RealIP()); wait > 0 {
 		return refuse(http.StatusTooManyRequests, fmt.Sprintf("Too many attempts failed. Try again in %s.", components.Duration(wait)))
 	}
 	user, err := h.DB.UserByLogin(c.Request().Context(), login)
@@ -94,7 +94,7 @@ func (h *Handlers) SignIn(c echo.Context) error {
 		return err
 	}
 	if !right {
-		h.SignIns.Failed(now, keys...)
+		h.SignIns.Failed(now, login, c.RealIP())
 		return refuse(http.StatusUnprocessableEntity, "This login and password do not belong together. Try again.")
 	}
 	if err := h.BeginSession(c, user.ID); err != nil {

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -199,6 +200,19 @@ func (p ProcessProgress) Total() int { return p.Done() + p.Pending + p.Submitted
 
 // Done counts the tasks that are over, however they ended.
 func (p Progress) Done() int { return p.Succeeded + p.Cached + p.Stored + p.Failed + p.Aborted }
+
+// Stopped counts as aborted all that was not over: the run has ended.
+func (p Progress) Stopped() Progress {
+	p.Aborted += p.Pending + p.Submitted + p.Running
+	p.Pending, p.Submitted, p.Running, p.LoadCPUs, p.LoadMemory = 0, 0, 0, 0, 0
+	p.Processes = slices.Clone(p.Processes)
+	for i := range p.Processes {
+		of := &p.Processes[i]
+		of.Aborted += of.Pending + of.Submitted + of.Running
+		of.Pending, of.Submitted, of.Running, of.LoadCPUs, of.LoadMemory, of.Terminated = 0, 0, 0, 0, 0, true
+	}
+	return p
+}
 
 // Total counts the tasks that are known so far.
 func (p Progress) Total() int { return p.Done() + p.Pending + p.Submitted + p.Running }
