@@ -182,7 +182,8 @@ func (idle) List(context.Context, platform.ComputeEnv) ([]cloud.Instance, error)
 func (idle) Open(context.Context, platform.ComputeEnv, string, string) (fs.File, error) {
 	return nil, fs.ErrNotExist
 }
-func (idle) Check(context.Context, platform.ComputeEnv) error { return nil }
+func (idle) CheckLaunch(context.Context, platform.ComputeEnv, platform.Launch) error { return nil }
+func (idle) Check(context.Context, platform.ComputeEnv) error                        { return nil }
 
 func (s *site) addRun(b *testing.B) (platform.Run, platform.Machine) {
 	r := platform.Run{WorkspaceID: s.member.Workspace.ID, UserID: s.member.User.ID, ComputeEnvID: s.env.ID, Name: "r" + platform.NewID(), WorkDir: "/w"}

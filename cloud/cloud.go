@@ -28,6 +28,9 @@ type Cloud interface {
 	// Open opens a file in a run's work directory for reading. name is relative to workDir, with slashes, and must be
 	// inside it (fs.ErrNotExist, or an *Error of KindInvalid).
 	Open(ctx context.Context, env platform.ComputeEnv, workDir, name string) (fs.File, error)
+	// CheckLaunch tells what this place knows to be wrong with a launch, as platform.FieldErrors. It is asked while someone
+	// waits at the form, so it looks at what is near and asks nobody far away.
+	CheckLaunch(ctx context.Context, env platform.ComputeEnv, l platform.Launch) error
 	// Check tells whether the environment can run machines now, for instance whether its work directory can be written.
 	Check(ctx context.Context, env platform.ComputeEnv) error
 }

@@ -134,5 +134,5 @@ func (d *DB) Steps(ctx context.Context, machineID string) ([]platform.Step, erro
 	return all(ctx, d.read, func(s scanner) (st platform.Step, err error) {
 		err = s.Scan(&st.Name, &st.Agent, timeColumn{&st.At}, &st.Note)
 		return st, err
-	}, `SELECT name, by_agent, at, note FROM steps WHERE machine_id = ? ORDER BY at, by_agent`, machineID)
+	}, `SELECT name, by_agent, at, note FROM steps WHERE machine_id = ? ORDER BY at, id`, machineID)
 }

@@ -46,7 +46,7 @@ func (h *Handlers) addEnvs(c echo.Context, f *views.LaunchForm) (err error) {
 	return err
 }
 
-// checkLaunch checks a form's launch by itself and with its environment. What is wrong is in f.Errors then.
+// checkLaunch checks a form's launch by itself, with its environment, and with what the platform knows. What is wrong is in f.Errors then.
 func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func() error) (env platform.ComputeEnv, err error) {
 	errs, err := fieldErrors(clean())
 	if err != nil {
@@ -68,5 +68,11 @@ func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func()
 		return env, err
 	}
 	maps.Copy(f.Errors, errs)
+	if place, ok := h.Clouds[env.Platform]; ok && len(f.Errors) == 0 {
+		if errs, err = fieldErrors(place.CheckLaunch(c.Request().Context(), env, f.Launch)); err != nil {
+			return env, err
+		}
+		maps.Copy(f.Errors, errs)
+	}
 	return env, nil
 }

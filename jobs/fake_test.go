@@ -93,6 +93,10 @@ func (f *fakeCloud) Open(context.Context, platform.ComputeEnv, string, string) (
 	return nil, fs.ErrNotExist
 }
 
+func (f *fakeCloud) CheckLaunch(context.Context, platform.ComputeEnv, platform.Launch) error {
+	return nil
+}
+
 func (f *fakeCloud) Check(context.Context, platform.ComputeEnv) error { return nil }
 
 // switchOff ends an instance as nobody asked for.

@@ -215,7 +215,7 @@ func TestBadLaunchesCreateNothingAndKeepWhatWasTyped(t *testing.T) {
 	b, csrf := s.signedIn()
 	s.addRun("taken")
 	good := url.Values{"csrf": {csrf}, "pipeline": {"nextflow-io/hello"}, "computeEnvId": {s.env.ID}, "runName": {"brisk_thames"}, "preRunScript": {"echo kept"}}
-	for field, value := range map[string]string{"pipeline": "ftp://x", "paramsText": "a: [", "runName": "taken", "computeEnvId": platform.NewID(),
+	for field, value := range map[string]string{"pipeline": "/no/such/pipeline", "paramsText": "a: [", "runName": "taken", "computeEnvId": platform.NewID(),
 		"environment": "no equals sign", "configProfiles": "-x", "revision": "--x", "workDir": "relative"} {
 		form := url.Values{}
 		for name, v := range good {

@@ -3,6 +3,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,6 +233,33 @@ func (l *Local) Open(_ context.Context, _ platform.ComputeEnv, workDir, name str
 		return nil, cloud.Errorf(cloud.KindInvalid, err, "This is not a file.")
 	}
 	return file, nil
+}
+
+// CheckLaunch looks whether a pipeline that is named by its path is there.
+func (l *Local) CheckLaunch(_ context.Context, _ platform.ComputeEnv, launch platform.Launch) error {
+	if !filepath.IsAbs(launch.Pipeline) {
+		return nil // a repository: Nextflow looks for it when the run begins
+	}
+	info, err := os.Stat(launch.Pipeline)
+	if err != nil {
+		return platform.FieldErrors{"pipeline": "There is no such file or folder on this host."}
+	}
+	script := cmp.Or(launch.MainScript, "main.nf")
+	if !info.IsDir() || isThere(filepath.Join(launch.Pipeline, script)) {
+		return nil
+	}
+	if launch.MainScript != "" {
+		return platform.FieldErrors{"mainScript": "The pipeline has no such file."}
+	}
+	if isThere(filepath.Join(launch.Pipeline, "nextflow.config")) {
+		return nil // its manifest may name another main script
+	}
+	return platform.FieldErrors{"pipeline": "This folder is no pipeline: it has neither main.nf nor nextflow.config."}
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Check tells whether the work directory can be written and Nextflow be found.

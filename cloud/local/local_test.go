@@ -289,6 +289,26 @@ func TestFilesOutsideTheWorkDirectoryStayClosed(t *testing.T) {
 	}
 }
 
+func TestAPipelineThatIsNotThereIsSaidSoBesideItsField(t *testing.T) {
+	t.Parallel()
+	l, dir := newLocal(t), t.TempDir()
+	for _, name := range []string{"good/main.nf", "named/nextflow.config", "named/other.nf", "empty/readme", "single.nf"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	for _, c := range []struct{ pipeline, script, field string }{
+		{"good", "", ""}, {"named", "", ""}, {"named", "other.nf", ""}, {"single.nf", "", ""},
+		{"nothing", "", "pipeline"}, {"empty", "", "pipeline"}, {"named", "main.nf", "mainScript"},
+	} {
+		err := l.CheckLaunch(t.Context(), noEnv, platform.Launch{Pipeline: filepath.Join(dir, c.pipeline), MainScript: c.script})
+		var fields platform.FieldErrors
+		if errors.As(err, &fields); (c.field == "") != (err == nil) || (c.field != "" && fields[c.field] == "") {
+			t.Errorf("%s %s: %v, want an error at %q", c.pipeline, c.script, err, c.field)
+		}
+	}
+	must(t, l.CheckLaunch(t.Context(), noEnv, platform.Launch{Pipeline: "nextflow-io/hello"}))
+}
+
 func TestAnEnvironmentThatCannotWorkIsSaidSo(t *testing.T) {
 	t.Parallel()
 	l := newLocal(t)

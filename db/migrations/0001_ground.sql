@@ -135,13 +135,14 @@ CREATE UNIQUE INDEX machine_keys ON machines (key_hash) WHERE key_hash <> '';
 
 -- The launch timeline: every state of a machine, and what its agent saw happen.
 CREATE TABLE steps (
+	id         INTEGER PRIMARY KEY, -- orders what happened in the same millisecond
 	machine_id TEXT NOT NULL REFERENCES machines,
 	name       TEXT NOT NULL,
 	by_agent   INTEGER NOT NULL,
 	at         INTEGER NOT NULL,
 	note       TEXT NOT NULL,
-	PRIMARY KEY (machine_id, by_agent, name)
-) STRICT, WITHOUT ROWID;
+	UNIQUE (machine_id, by_agent, name)
+) STRICT;
 
 CREATE TABLE tasks (
 	run_id   TEXT NOT NULL REFERENCES runs,
