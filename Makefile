@@ -21,10 +21,10 @@ AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 DRIVER := $(TOOLS)/playwright-core-$(PLAYWRIGHT)
 AXE_DIR := $(TOOLS)/axe-core-$(AXE)
 
-.PHONY: build generate demo test check bench fmt clean java nextflow test-tools
+.PHONY: build generate demo test check bench fmt clean java nextflow test-tools plugin
 
 build: generate ## bin/wherry
-	@$(GO) build -ldflags '-s -w' -o bin/wherry . >&2
+	@$(GO) build -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo development)" -o bin/wherry . >&2
 
 generate: ## the Go code of views
 	@$(GO) tool templ generate >/dev/null 2>$(CURDIR)/.templ.log || { cat .templ.log >&2; exit 1; }
@@ -89,7 +89,7 @@ $(JARS): nextflow/pom.xml nextflow/jars.sha256 | java
 	fi
 	nextflow/fetch.sh $(JARS)
 
-test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(PLUGINS)
+test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) plugin
 
 $(TOOLS)/browser:
 	@mkdir -p $(TOOLS)
@@ -117,6 +117,8 @@ $(AXE_DIR): | $(TOOLS)/browser
 
 # The nf-tower plugin, for the tests that want the real one; where it is not at hand they say that they were skipped.
 NF_TOWER := ../shared/nextflow/nf-tower-1.9.3.zip
-$(PLUGINS):
-	@mkdir -p $(PLUGINS)
-	if [ -f $(NF_TOWER) ]; then python3 -m zipfile -e $(NF_TOWER) $(PLUGINS); fi
+plugin:
+	@if [ -f $(NF_TOWER) ] && [ ! -d $(PLUGINS)/nf-tower-1.9.3 ]; then python3 -m zipfile -e $(NF_TOWER) $(PLUGINS); fi
+	if [ ! -d $(PLUGINS)/nf-tower-1.9.3 ]; then
+	  echo "SKIPPED: tests with the nf-tower plugin, because $(NF_TOWER) is not there" >&2
+	fi
