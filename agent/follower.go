@@ -43,7 +43,8 @@ const traceFields = "task_id,hash,native_id,process,tag,name,status,exit,module,
 	"vol_ctxt,inv_ctxt,workdir,scratch,error_action"
 
 func startFollower(dir string, spec platform.Spec, command string, spool *spool, steps *steps) (*follower, error) {
-	config := "trace {\n  enabled = true\n  overwrite = true\n  raw = true\n  sep = '\\t'\n  file = '" +
+	// A pipeline's own configuration may turn the plugin on, which without a token would end the run.
+	config := "tower.enabled = false\ntrace {\n  enabled = true\n  overwrite = true\n  raw = true\n  sep = '\\t'\n  file = '" +
 		strings.ReplaceAll(filepath.Join(dir, traceFile), "'", "\\'") + "'\n  fields = '" + traceFields + "'\n}\n"
 	if err := os.WriteFile(filepath.Join(dir, traceConfig), []byte(config), 0o600); err != nil {
 		return nil, err

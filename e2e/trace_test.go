@@ -12,7 +12,8 @@ import (
 	"wherry/platform"
 )
 
-// TestARunLooksTheSameWithAndWithoutThePlugin launches each example both ways and compares all that pages show of them.
+// TestARunLooksTheSameWithAndWithoutThePlugin launches examples both ways and compares all that pages show of them. Their
+// configuration asks for a trace of its own, and for the plugin, too.
 func TestARunLooksTheSameWithAndWithoutThePlugin(t *testing.T) {
 	t.Parallel()
 	if plugins == "" {
@@ -49,7 +50,8 @@ func (p *portal) seen(example, params string) string {
 		must(p.t, err)
 		e = envs[0]
 	}
-	r := p.wait(p.launch(m, e, platform.Launch{Pipeline: p.example(example), ParamsText: params}).ID, 90*time.Second)
+	r := p.wait(p.launch(m, e, platform.Launch{Pipeline: p.example(example), ParamsText: params,
+		ConfigText: "trace.enabled = true\ntrace.fields = 'name'\ntower.enabled = true\n"}).ID, 90*time.Second)
 	report, _, _ := strings.Cut(strings.ReplaceAll(r.ErrorReport, p.data, "DATA"), "Work dir:")
 	lines := []string{fmt.Sprintf("%s %q\n%s", r.State, strings.ReplaceAll(r.ErrorMessage, p.data, "DATA"), strings.TrimSpace(report))}
 	lines = append(lines, fmt.Sprintf("session %v, began %v, exit status %d, command line %v", r.SessionID != "", !r.Begun.IsZero(), *r.ExitStatus, strings.HasPrefix(r.CommandLine, "nextflow") || strings.Contains(r.CommandLine, "/nextflow ")))

@@ -56,24 +56,25 @@ func (h *Handlers) runView(c echo.Context) (v views.RunView, err error) {
 		v.Log = stream
 	}
 	v.Env = platform.FormatEnvironment(v.Run.Launch.Environment)
-	v.Params, v.Config = reportedConfig(v.Run)
+	v.Params, v.Config, v.Dir = reportedConfig(v.Run)
 	return v, nil
 }
 
-// reportedConfig is what Nextflow said that it resolved, and before it said so, what it was given.
-func reportedConfig(r platform.Run) (params, config string) {
+// reportedConfig is what Nextflow said that it resolved, and where it was launched; before it said so, what it was given.
+func reportedConfig(r platform.Run) (params, config, dir string) {
 	var workflow struct {
 		ConfigText string          `json:"configText"`
 		Params     json.RawMessage `json:"params"`
+		LaunchDir  string          `json:"launchDir"`
 	}
 	if json.Unmarshal(r.Workflow, &workflow) != nil || len(workflow.Params) == 0 {
-		return r.Launch.ParamsText, workflow.ConfigText
+		return r.Launch.ParamsText, workflow.ConfigText, workflow.LaunchDir
 	}
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, workflow.Params, "", "  ") != nil || pretty.String() == "{}" || pretty.String() == "null" {
-		return r.Launch.ParamsText, workflow.ConfigText
+		return r.Launch.ParamsText, workflow.ConfigText, workflow.LaunchDir
 	}
-	return pretty.String(), workflow.ConfigText
+	return pretty.String(), workflow.ConfigText, workflow.LaunchDir
 }
 
 // Cancel notes that a run shall be cancelled. Its agent hears of it at once.
