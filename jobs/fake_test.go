@@ -104,6 +104,7 @@ func (f *fakeCloud) switchOff(machineID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.instances, machineID)
+	f.ended[machineID] = true // and no Start brings it back
 }
 
 func (f *fakeCloud) living() int {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,9 +64,13 @@ func (l *loop) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duratio
 	for _, m := range due {
 		if l.take(m.ID) {
 			steps.Go(func() {
-				l.stepOne(ctx, m)
-				l.release(m.ID)
-				l.poke()
+				defer l.poke()
+				defer l.release(m.ID)
+				// It was listed before it was taken: another step may have moved it in between.
+				m, err := l.DB.Machine(ctx, m.ID)
+				if err == nil && slices.Contains(l.states, m.State) && !m.NextStep.After(time.Now()) {
+					l.stepOne(ctx, m)
+				}
 			})
 		}
 	}
