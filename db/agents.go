@@ -16,15 +16,16 @@ const HeartbeatTouch = 10 * time.Second
 func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (m platform.Machine, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
 		var known string
+		var state platform.RunState
 		m, err = scanMachine(t.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE id = ?`, machineID))
 		if err != nil {
 			return notFound(err, "machine")
 		}
-		if err := t.QueryRowContext(ctx, `SELECT key_hash FROM machines WHERE id = ?`, machineID).Scan(&known); err != nil {
+		if err := t.QueryRowContext(ctx, `SELECT m.key_hash, r.state FROM machines m JOIN runs r ON r.id = m.run_id WHERE m.id = ?`, machineID).Scan(&known, &state); err != nil {
 			return err
 		}
 		switch {
-		case !m.State.Wanted():
+		case !m.State.Wanted() || state.Ended():
 			return platform.Errorf(platform.CodeGone, "This machine's work is over.")
 		case known == keyHash:
 			return nil

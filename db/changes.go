@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 
 	"wherry/platform"
 )
@@ -16,15 +17,20 @@ func (d *DB) LastChange(ctx context.Context) (id int64, err error) {
 // ChangesSince lists a workspace's changes after the one with that id, narrowed to a run unless runID is empty. complete
 // is false when older lines than are kept were asked for: the caller has to start afresh.
 func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, runID string, after int64) (changes []platform.Change, complete bool, err error) {
+	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // so that nothing is tidied away between the two questions
+	if err != nil {
+		return nil, false, err
+	}
+	defer tx.Rollback()
 	var oldest, newest int64
-	err = d.read.QueryRowContext(ctx, `SELECT coalesce(min(id), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) FROM changes`).Scan(&oldest, &newest)
+	err = tx.QueryRowContext(ctx, `SELECT coalesce(min(id), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) FROM changes`).Scan(&oldest, &newest)
 	if err != nil {
 		return nil, false, err
 	}
 	if after > newest || (after < newest && (oldest == 0 || after < oldest-1)) {
 		return nil, false, nil
 	}
-	changes, err = all(ctx, d.read, scanChange, `SELECT id, workspace_id, run_id, kind FROM changes
+	changes, err = all(ctx, tx, scanChange, `SELECT id, workspace_id, run_id, kind FROM changes
 		WHERE id > ? AND workspace_id = ? AND (? = '' OR run_id = ?) ORDER BY id`, after, workspaceID, runID, runID)
 	return changes, true, err
 }

@@ -77,13 +77,30 @@ func Key(dir string) ([]byte, error) {
 	return key, nil
 }
 
-// makeKey writes a new key under another name first, so that a crash never leaves half a key.
+// makeKey writes a new key under another name first, and has it on the disk before it gets its own, so that neither a crash
+// nor a power cut leaves half a key.
 func makeKey(path string) ([]byte, error) {
 	key := make([]byte, KeyLength)
 	rand.Read(key)
 	part := path + ".part"
-	if err := os.WriteFile(part, []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return nil, fmt.Errorf("writing the key file: %w", err)
 	}
-	return key, os.Rename(part, path)
+	_, err = f.WriteString(hex.EncodeToString(key) + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, fmt.Errorf("writing the key file: %w", err)
+	}
+	if err := os.Rename(part, path); err != nil {
+		return nil, err
+	}
+	return key, syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ const FileName = "wherry.db"
 // Open opens, and where needed creates and migrates, the database in the data folder dir.
 func Open(ctx context.Context, dir string) (*DB, error) {
 	path := filepath.Join(dir, FileName)
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
 	d := &DB{subscribers: map[*func(platform.Change)]struct{}{}}
 	var err error
 	if d.write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
@@ -48,10 +52,20 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 	}
 	d.read.SetMaxOpenConns(8)
 	d.read.SetMaxIdleConns(8)
-	if err := migrate(ctx, d.write, path); err != nil {
+	if err := migrate(ctx, d.write, path, migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
 	}
 	return d, nil
+}
+
+// makePrivate makes the database's file where it is missing, for its owner alone whatever the folder is like: SQLite gives
+// the files beside it the same mode.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	return f.Close()
 }
 
 // dsn sets what every connection needs. synchronous(FULL): a log line that the agent was told is saved survives even a

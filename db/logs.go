@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -69,7 +70,8 @@ func (d *DB) LogSize(ctx context.Context, runID string, stream platform.LogStrea
 	return size, newlines, err
 }
 
-// maxWindow bounds how many bytes of a log one window reads.
+// maxWindow bounds how many bytes of a log one window reads, unless its first line alone is longer, and how many of one line
+// are searched.
 const maxWindow = 4 << 20
 
 // LogLines reads a window of at most count lines of a log. first counts from 0; a negative one counts from the end, so
@@ -125,7 +127,11 @@ func readLines(ctx context.Context, q queryer, runID string, stream platform.Log
 	var line []byte
 	var at int64 = -1 // number of the line that is being read
 	read := 0
-	for rows.Next() && len(lines) < count && read < maxWindow {
+	whole := false // the log was read to its end
+	for len(lines) < count && (read < maxWindow || len(lines) == 0) {
+		if whole = !rows.Next(); whole {
+			break
+		}
 		var before int64
 		var data sql.RawBytes
 		if err := rows.Scan(&before, &data); err != nil {
@@ -149,7 +155,7 @@ func readLines(ctx context.Context, q queryer, runID string, stream platform.Log
 			line, at = line[:0], at+1
 		}
 	}
-	if whole := read < maxWindow; whole && len(lines) < count && at >= first && len(line) > 0 {
+	if whole && at >= first && len(line) > 0 {
 		lines = append(lines, showLine(line))
 	}
 	return lines, rows.Err()
@@ -168,7 +174,7 @@ func showLine(line []byte) string {
 	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if len(line) > platform.MaxLogLine {
 		cut := platform.MaxLogLine
-		for cut > 0 && !utf8.RuneStart(line[cut]) {
+		for cut > platform.MaxLogLine-utf8.UTFMax && !utf8.RuneStart(line[cut]) {
 			cut--
 		}
 		return strings.ToValidUTF8(string(line[:cut]), "\uFFFD") + " … (the line is longer; download the log to see it all)"
@@ -208,7 +214,9 @@ func (d *DB) eachLine(ctx context.Context, runID string, stream platform.LogStre
 		}
 		for rest := []byte(data); len(rest) > 0; {
 			part, after, ended := bytes.Cut(rest, []byte{'\n'})
-			line = append(line, part...)
+			if len(line) < maxWindow {
+				line = append(line, part...)
+			}
 			if rest = after; !ended {
 				break
 			}
@@ -224,22 +232,29 @@ func (d *DB) eachLine(ctx context.Context, runID string, stream platform.LogStre
 	return rows.Err()
 }
 
-// CopyLog writes a whole log, byte for byte.
+// CopyLog writes a whole log as it is now, byte for byte. It reads piece by piece, so that a slow reader keeps neither a
+// connection nor the write-ahead log busy.
 func (d *DB) CopyLog(ctx context.Context, w io.Writer, runID string, stream platform.LogStream) error {
-	rows, err := chunksFrom(ctx, d.read, runID, stream, 0)
+	size, _, err := d.LogSize(ctx, runID, stream)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var before int64
-		var data sql.RawBytes
-		if err := rows.Scan(&before, &data); err != nil {
+	for at := int64(0); at < size; {
+		var data []byte
+		// The newest chunk may have grown since the last piece, so the next piece may begin in the middle of a chunk.
+		err := d.read.QueryRowContext(ctx, `SELECT substr(data, ?3 - position + 1) FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND position <= ?3
+			ORDER BY position DESC LIMIT 1`, runID, stream, at).Scan(&data)
+		if err != nil {
 			return err
+		}
+		data = data[:min(int64(len(data)), size-at)]
+		if len(data) == 0 {
+			return fmt.Errorf("the log %s of run %s has nothing at byte %d of %d", stream, runID, at, size)
 		}
 		if _, err := w.Write(data); err != nil {
 			return err
 		}
+		at += int64(len(data))
 	}
-	return rows.Err()
+	return nil
 }

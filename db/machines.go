@@ -38,10 +38,11 @@ func (t *tx) addStep(ctx context.Context, machineID string, s platform.Step) err
 	return err
 }
 
-// stepNow makes a run's machine due, because a fact came in that its loop should look at. The time is always another one
-// than before, so that a loop that read the machine without the fact does not postpone it (PostponeMachine).
+// stepNow makes a run's machine due, because a fact came in that its loop should look at. The time is always before the
+// one that was there, also when several facts come within a millisecond, so that it is none that a loop can have read
+// without the fact, and the loop does not postpone the machine (PostponeMachine).
 func (t *tx) stepNow(ctx context.Context, runID string) error {
-	_, err := t.ExecContext(ctx, `UPDATE machines SET next_step_at = iif(next_step_at = ?1, ?1 - 1, ?1) WHERE run_id = ?2 AND state <> 'terminated'`, millis(t.now), runID)
+	_, err := t.ExecContext(ctx, `UPDATE machines SET next_step_at = min(next_step_at - 1, ?1) WHERE run_id = ?2 AND state <> 'terminated'`, millis(t.now), runID)
 	return err
 }
 

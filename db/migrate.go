@@ -15,7 +15,7 @@ var migrations embed.FS
 
 // migrate brings the schema up to date: migrations are numbered, forward only, each in a transaction of its own. A copy
 // of the file as it was is kept beside it first, named after the version it has.
-func migrate(ctx context.Context, conn *sql.DB, path string) error {
+func migrate(ctx context.Context, conn *sql.DB, path string, migrations fs.FS) error {
 	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted, and so in order
 	if err != nil {
 		return err
@@ -33,8 +33,12 @@ func migrate(ctx context.Context, conn *sql.DB, path string) error {
 		}
 	}
 	for i := version; i < len(names); i++ {
-		if err := applyMigration(ctx, conn, names[i], i+1); err != nil {
+		text, err := fs.ReadFile(migrations, names[i])
+		if err != nil {
 			return err
+		}
+		if err := applyMigration(ctx, conn, string(text), i+1); err != nil {
+			return fmt.Errorf("migration %s: %w", strings.TrimPrefix(names[i], "migrations/"), err)
 		}
 	}
 	return nil
@@ -55,18 +59,14 @@ func backUp(ctx context.Context, conn *sql.DB, to string) error {
 	return os.Rename(part, to)
 }
 
-func applyMigration(ctx context.Context, conn *sql.DB, name string, version int) error {
-	text, err := migrations.ReadFile(name)
-	if err != nil {
-		return err
-	}
+func applyMigration(ctx context.Context, conn *sql.DB, text string, version int) error {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
-		return fmt.Errorf("migration %s: %w", strings.TrimPrefix(name, "migrations/"), err)
+	if _, err := tx.ExecContext(ctx, text); err != nil {
+		return err
 	}
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, version)); err != nil {
 		return err

@@ -144,7 +144,8 @@ func (d *DB) AskCancel(ctx context.Context, workspaceID int64, id, userName stri
 }
 
 // MoveRun moves a run along the transition table and, when that ends it, notes how. A move that the table does not have,
-// or from another state than the run is in, is CodeConflict and changes nothing.
+// or from another state than the run is in, is CodeConflict and changes nothing. A run that Nextflow has begun has started,
+// even if nobody saw it running; not after now, though the machine's clock may say so.
 func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end platform.RunEnd) error {
 	if !from.CanMove(end.State) {
 		return platform.Errorf(platform.CodeConflict, "A run does not go from %s to %s.", from, end.State)
@@ -152,7 +153,7 @@ func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end
 	return d.inTx(ctx, func(t *tx) error {
 		var workspaceID int64
 		err := t.QueryRowContext(ctx, `UPDATE runs SET state = ?1,
-			started_at = iif(?1 = 'RUNNING' AND started_at = 0, iif(begun_at = 0, ?2, begun_at), started_at),
+			started_at = CASE WHEN started_at <> 0 THEN started_at WHEN begun_at <> 0 THEN min(begun_at, ?2) WHEN ?1 = 'RUNNING' THEN ?2 ELSE 0 END,
 			ended_at = iif(?3, ?2, 0), error_message = ?4, error_report = ?5, exit_status = ?6
 			WHERE id = ?7 AND state = ?8 RETURNING workspace_id`,
 			end.State, millis(t.now), end.State.Ended(), end.ErrorMessage, end.ErrorReport, end.ExitStatus, id, from).Scan(&workspaceID)

@@ -79,14 +79,25 @@ func (d *DB) TraceProgressed(ctx context.Context, r platform.Run, p TraceProgres
 				return err
 			}
 		}
-		if p.Completed == nil {
-			return nil
+		if p.Completed != nil {
+			t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
+			if _, err := t.ExecContext(ctx, `UPDATE runs SET completion = ?, workflow = ? WHERE id = ? AND completion = ''`,
+				toJSON(p.Completed), string(p.Workflow), r.ID); err != nil {
+				return err
+			}
 		}
-		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
-		_, err := t.ExecContext(ctx, `UPDATE runs SET completion = ?, workflow = ? WHERE id = ? AND completion = ''`,
-			toJSON(p.Completed), string(p.Workflow), r.ID)
-		return err
+		return t.abortLate(ctx, r)
 	})
+}
+
+// abortLate keeps a report that comes after the end of its run from bringing back tasks that run.
+func (t *tx) abortLate(ctx context.Context, r platform.Run) error {
+	var state platform.RunState
+	err := t.QueryRowContext(ctx, `SELECT state FROM runs WHERE id = ?`, r.ID).Scan(&state)
+	if err != nil || !state.Ended() {
+		return err
+	}
+	return t.abortTasks(ctx, r.WorkspaceID, r.ID)
 }
 
 func (t *tx) saveTask(ctx context.Context, runID string, task platform.Task) error {

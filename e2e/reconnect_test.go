@@ -16,7 +16,7 @@ import (
 func TestAnOpenPageSurvivesThePortal(t *testing.T) {
 	t.Parallel()
 	p := newPortal(t, false)
-	page := newPage(t, "net::ERR_") // a browser says so of every connection that breaks
+	page := newPage(t, "net::ERR_", "htmx:sendError", "htmx:afterRequest") // said of every connection that breaks
 	m := p.member()
 	r := p.launch(m, p.computeEnv(m), platform.Launch{Pipeline: p.example("regatta"), ParamsText: "boats: 60"})
 	p.signIn(page)

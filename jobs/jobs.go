@@ -25,8 +25,8 @@ import (
 // Times are the deadlines and intervals of the loops. The zero value of each means its default.
 type Times struct {
 	Poll       time.Duration // how often a living machine is described
-	StartLimit time.Duration // how long a platform may go on refusing to start a machine
-	BootLimit  time.Duration // how long a requested machine may take until its agent claims the work
+	StartLimit time.Duration // how long a platform may go on refusing to start a machine, other than by throttling
+	BootLimit  time.Duration // how long a machine may be requested, and then booting, until its agent claims the work
 	Unknown    time.Duration // platform.UnknownAfter
 	Lost       time.Duration // platform.LostAfter
 	Cancel     time.Duration // platform.CancelLimit

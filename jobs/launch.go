@@ -32,7 +32,7 @@ func (j *Jobs) startFailed(ctx context.Context, m platform.Machine, run platform
 	switch kind := cloud.KindOf(err); {
 	case kind == cloud.KindDenied || kind == cloud.KindInvalid:
 		return j.fail(ctx, m, run, err.Error())
-	case time.Since(m.StateSince) > j.Times.StartLimit:
+	case kind != cloud.KindThrottled && time.Since(j.sinceStart(m.StateSince)) > j.Times.StartLimit:
 		return j.fail(ctx, m, run, fmt.Sprintf("It could not be started for %s, the last time because: %v. Launch the run again later.", j.Times.StartLimit, err))
 	}
 	return err

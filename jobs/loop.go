@@ -106,7 +106,11 @@ func (l *loop) stepOne(ctx context.Context, m platform.Machine) {
 	case ctx.Err() != nil:
 		return
 	case platform.ErrorCode(err) == platform.CodeConflict:
-		return // the machine or its run has moved on since it was read; the next look sees it as it is
+		// The machine or its run has moved on since it was read. The next look sees it as it is; should they never agree,
+		// the pauses grow.
+		attempts = m.Attempts + 1
+		next = time.Now().Add(backoff(attempts, l.Times.Backoff))
+		l.Log.Debug("step overtaken", "loop", l.name, "machine", m.ID, "run", m.RunID, "state", m.State, "error", err)
 	case err != nil:
 		attempts = m.Attempts + 1
 		next = time.Now().Add(backoff(attempts, l.Times.Backoff))

@@ -53,6 +53,8 @@ func (j *Jobs) Sweep(ctx context.Context) (ended []string, err error) {
 }
 
 func (j *Jobs) sweepEnv(ctx context.Context, env platform.ComputeEnv, place cloud.Cloud) (ended []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
 	instances, err := place.List(ctx, env)
 	if err != nil || len(instances) == 0 {
 		return nil, err

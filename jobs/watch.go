@@ -11,15 +11,16 @@ import (
 )
 
 // watch follows a machine that was requested, and its run. The platform is asked first and the facts are read after, so
-// that a machine seen to be gone has had its last word.
+// that a machine seen to be gone has had its last word. A platform that does not answer holds no fact up: what the agent
+// and people said counts, and nothing is known of the machine.
 func (j *Jobs) watch(ctx context.Context, m platform.Machine) (time.Time, error) {
 	env, place, err := j.place(ctx, m)
 	if err != nil {
 		return time.Time{}, err
 	}
-	seen, err := place.Describe(ctx, env, m.ID, m.InstanceID)
-	if err != nil {
-		return time.Time{}, err
+	seen, unanswered := place.Describe(ctx, env, m.ID, m.InstanceID)
+	if unanswered != nil {
+		seen = cloud.Instance{}
 	}
 	run, err := j.DB.AnyRun(ctx, m.RunID)
 	if err != nil {
@@ -31,7 +32,11 @@ func (j *Jobs) watch(ctx context.Context, m platform.Machine) (time.Time, error)
 	if moved, err := j.watchMachine(ctx, m, run, seen); moved || err != nil {
 		return time.Time{}, err
 	}
-	return j.watchRun(ctx, m, run)
+	next, err := j.watchRun(ctx, m, run)
+	if err == nil && !next.IsZero() {
+		err = unanswered
+	}
+	return next, err
 }
 
 // watchMachine moves the machine where the facts say so, and ends the run of one that is lost.
@@ -57,7 +62,7 @@ func (j *Jobs) watchMachine(ctx context.Context, m platform.Machine, run platfor
 		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineBooting})
 	case m.State == platform.MachineBooting && claimed:
 		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineWorking})
-	case !claimed && time.Since(j.sinceStart(m.Created)) > j.Times.BootLimit:
+	case !claimed && time.Since(j.sinceStart(m.StateSince)) > j.Times.BootLimit:
 		return true, j.fail(ctx, m, run, fmt.Sprintf("Its agent did not report to the portal at %s within %s.", j.PortalURL, j.Times.BootLimit))
 	}
 	return false, nil

@@ -1,16 +1,11 @@
 package platform
 
 import (
-	"encoding/json"
 	"net/url"
 	"path"
 	"regexp"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // Limits of a launch. MaxLaunchText is in bytes (the API's launchConfigTextMaxSize and launchParamsTextMaxSize); the
@@ -47,12 +42,13 @@ type Launch struct {
 
 var (
 	// Nextflow's own rule (nextflow.cli.CmdRun.RUN_NAME_PATTERN), and its limit of 80 characters.
-	runNamePattern = regexp.MustCompile(`(?i)^[a-z](?:[a-z\d]|[-_](?:[a-z\d])){0,79}$`)
+	// It is written without (?i), which in Go takes letters beyond ASCII that fold to a-z.
+	runNamePattern = regexp.MustCompile(`^[a-zA-Z](?:[a-zA-Z\d]|[-_][a-zA-Z\d]){0,79}$`)
 	profilePattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.+-]*$`)
 	envNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 	sessionPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	revisionForm   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_./+@-]*$`)
-	projectName    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*(/[a-zA-Z0-9_.-]+)?$`)
+	projectName    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*(/\.?[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)?$`)
 )
 
 // reservedEnv are the variables that the agent sets itself; a launch that set them would break or betray the run.
@@ -73,11 +69,12 @@ func (l *Launch) Clean() error {
 	if l.Revision != "" && (!revisionForm.MatchString(l.Revision) || len(l.Revision) > MaxRevisionLength) {
 		errs.Add("revision", "A revision is the name of a branch or tag, or a commit.")
 	}
-	if l.MainScript != "" && (path.IsAbs(l.MainScript) || strings.HasPrefix(path.Clean(l.MainScript), "..") || strings.HasPrefix(l.MainScript, "-")) {
-		errs.Add("mainScript", "The main script is a path inside the pipeline's repository.")
-	}
+	checkMainScript(errs, l.MainScript)
 	if l.RunName != "" && (len(l.RunName) > MaxRunNameLength || !runNamePattern.MatchString(l.RunName)) {
 		errs.Add("runName", "Begin with a letter; then letters, digits, and single hyphens or underscores between them; at most %d.", MaxRunNameLength)
+	}
+	if l.RunName == "last" {
+		errs.Add("runName", "Nextflow keeps the name “last” for itself. Choose another name.")
 	}
 	checkProfiles(errs, l.ConfigProfiles)
 	if _, err := ParseParams(l.ParamsText); err != nil {
@@ -137,6 +134,16 @@ func checkPipeline(errs FieldErrors, pipeline string) {
 	}
 }
 
+func checkMainScript(errs FieldErrors, script string) {
+	outside := path.IsAbs(script) || strings.HasPrefix(path.Clean(script), "..")
+	if outside || strings.HasPrefix(script, "-") || strings.ContainsAny(script, "\x00\n\r") {
+		errs.Add("mainScript", "The main script is a path inside the pipeline's repository.")
+	}
+	if utf8.RuneCountInString(script) > MaxPipelineLength {
+		errs.Add("mainScript", "Use at most %d characters.", MaxPipelineLength)
+	}
+}
+
 func checkProfiles(errs FieldErrors, profiles []string) {
 	if len(profiles) > MaxProfiles {
 		errs.Add("configProfiles", "Use at most %d profiles.", MaxProfiles)
@@ -170,6 +177,10 @@ func checkEnvironment(errs FieldErrors, env []Env) {
 			errs.Add("environment", "%s is set by Wherry itself and cannot be changed.", e.Name)
 		case seen[e.Name]:
 			errs.Add("environment", "%s is set twice.", e.Name)
+		case strings.ContainsRune(e.Value, 0):
+			errs.Add("environment", "The value of %s holds a NUL character, which no variable may.", e.Name)
+		case len(e.Value) > MaxLaunchText:
+			errs.Add("environment", "The value of %s is %d KiB; at most %d KiB are taken.", e.Name, len(e.Value)>>10, MaxLaunchText>>10)
 		}
 		seen[e.Name] = true
 	}
@@ -199,84 +210,6 @@ func FormatEnvironment(env []Env) string {
 		b.WriteString(e.Name + "=" + e.Value + "\n")
 	}
 	return b.String()
-}
-
-// ParseParams reads a run's parameters, a mapping in YAML or JSON (which is YAML too). Empty text is no parameters. Its
-// errors are sentences for people, with line and column.
-func ParseParams(text string) (map[string]any, error) {
-	if len(text) > MaxLaunchText {
-		return nil, Errorf(CodeInvalid, "This is %d KiB; at most %d KiB are taken.", len(text)>>10, MaxLaunchText>>10)
-	}
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		var params map[string]any
-		if json.Unmarshal([]byte(text), &params) == nil {
-			return params, nil
-		}
-	}
-	if hasAlias(text) {
-		return nil, Errorf(CodeInvalid, "Anchors and aliases (& and *) are not taken here: write the value out where it is used.")
-	}
-	var value any
-	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-		return nil, Errorf(CodeInvalid, "This is neither YAML nor JSON: %s", firstLine(yaml.FormatError(err, false, false)))
-	}
-	switch params := value.(type) {
-	case nil: // only comments
-		return nil, nil
-	case map[string]any:
-		return params, nil
-	}
-	return nil, Errorf(CodeInvalid, "Parameters are a mapping of names to values, such as “reads: /data/*.fastq”.")
-}
-
-// hasAlias tells whether YAML repeats a part of itself by an alias. A few hundred bytes of aliases within aliases grow to
-// gigabytes, so none is taken. What is no YAML has none; its error is found where it is read.
-func hasAlias(text string) bool {
-	file, err := parser.ParseBytes([]byte(text), 0)
-	if err != nil {
-		return false
-	}
-	finder := &aliasFinder{}
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			ast.Walk(finder, doc.Body)
-		}
-	}
-	return finder.found
-}
-
-type aliasFinder struct{ found bool }
-
-// Visit implements ast.Visitor.
-func (f *aliasFinder) Visit(node ast.Node) ast.Visitor {
-	if node.Type() == ast.AliasType {
-		f.found = true
-	}
-	return f
-}
-
-// ParamsJSON returns the parameters as the JSON file that Nextflow's -params-file takes.
-func ParamsJSON(text string) ([]byte, error) {
-	params, err := ParseParams(text)
-	if err != nil {
-		return nil, err
-	}
-	if params == nil {
-		params = map[string]any{}
-	}
-	out, err := json.MarshalIndent(params, "", "  ")
-	if err != nil {
-		return nil, Errorf(CodeInvalid, "These parameters cannot be written as JSON: %v", err)
-	}
-	return out, nil
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return strings.TrimSpace(line)
 }
 
 // MergeEnv returns the environment's variables with the launch's over them.

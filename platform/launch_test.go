@@ -68,55 +68,6 @@ func TestGoodInputIsTaken(t *testing.T) {
 	}
 }
 
-func TestParametersAreYAMLOrJSON(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"":                              "{}",
-		"# nothing yet":                 "{}",
-		"reads: /x/*.fq\nn: 3\nok: yes": `{"n":3,"ok":"yes","reads":"/x/*.fq"}`,
-		`{"a": {"b": [1, 2.5, null]}}`:  `{"a":{"b":[1,2.5,null]}}`,
-		"big: 12345678901234":           `{"big":12345678901234}`,
-	} {
-		got, err := ParamsJSON(text)
-		if err != nil {
-			t.Errorf("%q: %v", text, err)
-			continue
-		}
-		var value any
-		if err := json.Unmarshal(got, &value); err != nil {
-			t.Errorf("%q: %v", text, err)
-		}
-		if compact, _ := json.Marshal(value); string(compact) != want && text != "big: 12345678901234" {
-			t.Errorf("%q: %s, want %s", text, compact, want)
-		}
-	}
-	_, err := ParseParams("a: 1\nb: [2\n")
-	if err == nil || !strings.Contains(err.Error(), "[") {
-		t.Errorf("an open bracket: %v", err)
-	}
-}
-
-func TestYAMLThatGrowsIsRefusedQuickly(t *testing.T) {
-	t.Parallel()
-	bomb := "a: &a [x, x, x, x, x, x, x, x, x]\n"
-	for i := 'b'; i <= 'k'; i++ {
-		bomb += string(i) + ": &" + string(i) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(i-1)+", ", 9), ", ") + "]\n"
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := ParamsJSON(bomb)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if err == nil {
-			t.Error("aliases that grow a few hundred bytes to gigabytes were taken")
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("it is still being read")
-	}
-}
-
 func TestEnvironmentIsReadAsPeopleTypeIt(t *testing.T) {
 	t.Parallel()
 	env, err := ParseEnvironment("A=1\r\n\n# a comment\nB = two=2 \n")

@@ -3,6 +3,7 @@
 const body = document.body;
 const url = body.dataset.events;
 const note = document.getElementById("connection");
+const KINDS = ["run", "tasks", "machine", "pipelines", "compute-envs"];
 const HIDDEN_AFTER = 10_000; // ms: a hidden tab lets its connection go, because browsers allow six to one host
 const POLL_EVERY = 10_000; // ms: how often a hidden tab asks instead
 
@@ -73,6 +74,8 @@ function signedOut() {
 
 function connected(yes) {
   if (yes) {
+    // A part may have been told of a change and then not been able to fetch itself: after an outage all of them do.
+    if (lostAt) for (const kind of KINDS) body.dispatchEvent(new CustomEvent(`live-${kind}`));
     lostAt = null;
     note.hidden = true;
     return;
