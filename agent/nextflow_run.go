@@ -215,37 +215,22 @@ func (r *nextflowRun) takeChanged() []*platform.Task {
 
 // progress counts the tasks.
 func (r *nextflowRun) progress() platform.Progress {
-	p := platform.Progress{Retries: r.retries, PeakRunning: r.peakRunning[""]}
-	index := map[string]int{}
+	p := platform.Progress{Counts: platform.Counts{Retries: r.retries, PeakRunning: r.peakRunning[""]}}
+	place := map[string]int{}
+	add := func(name string) {
+		place[name] = len(p.Processes)
+		p.Processes = append(p.Processes, platform.ProcessProgress{Index: len(p.Processes), Name: name,
+			Counts: platform.Counts{PeakRunning: r.peakRunning[name]}})
+	}
 	for _, name := range r.processes {
-		index[name] = len(p.Processes)
-		p.Processes = append(p.Processes, platform.ProcessProgress{Index: len(p.Processes), Name: name, PeakRunning: r.peakRunning[name]})
+		add(name)
 	}
 	for _, t := range r.tasks {
-		i, ok := index[t.Process]
-		if !ok {
-			i = len(p.Processes)
-			index[t.Process] = i
-			p.Processes = append(p.Processes, platform.ProcessProgress{Index: i, Name: t.Process, PeakRunning: r.peakRunning[t.Process]})
+		if _, known := place[t.Process]; !known {
+			add(t.Process)
 		}
-		of := &p.Processes[i]
-		switch t.Status {
-		case platform.TaskRunning:
-			p.Running++
-			of.Running++
-		case platform.TaskCompleted:
-			p.Succeeded++
-			of.Succeeded++
-		case platform.TaskCached:
-			p.Cached++
-			of.Cached++
-		case platform.TaskFailed:
-			p.Failed++
-			of.Failed++
-		case platform.TaskAborted:
-			p.Aborted++
-			of.Aborted++
-		}
+		p.Add(t.Status)
+		p.Processes[place[t.Process]].Add(t.Status)
 	}
 	return p
 }

@@ -59,11 +59,14 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 }
 
 // makePrivate makes the database's file where it is missing, for its owner alone whatever the folder is like: SQLite gives
-// the files beside it the same mode.
+// the files beside it the same mode. One that is there is not touched: closing it would take away SQLite's locks on it.
 func makePrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
 	if err != nil {
-		return fmt.Errorf("opening the database: %w", err)
+		return fmt.Errorf("making the database: %w", err)
 	}
 	return f.Close()
 }

@@ -2,7 +2,6 @@ package platform
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 )
@@ -147,72 +146,3 @@ func looseString(raw json.RawMessage) *string {
 	}
 	return &s
 }
-
-// Progress counts the tasks of a run, in all and by process, as the trace API sends it.
-type Progress struct {
-	Pending     int               `json:"pending"`
-	Submitted   int               `json:"submitted"`
-	Running     int               `json:"running"`
-	Succeeded   int               `json:"succeeded"`
-	Cached      int               `json:"cached"`
-	Failed      int               `json:"failed"`
-	Aborted     int               `json:"aborted"`
-	Stored      int               `json:"stored"`
-	Ignored     int               `json:"ignored"`
-	Retries     int               `json:"retries"`
-	LoadCPUs    int64             `json:"loadCpus"`
-	LoadMemory  int64             `json:"loadMemory"` // bytes
-	PeakRunning int               `json:"peakRunning"`
-	PeakCPUs    int64             `json:"peakCpus"`
-	PeakMemory  int64             `json:"peakMemory"` // bytes
-	Processes   []ProcessProgress `json:"processes"`
-}
-
-// ProcessProgress counts the tasks of one process.
-type ProcessProgress struct {
-	Index       int    `json:"index"`
-	Name        string `json:"name"`
-	Pending     int    `json:"pending"`
-	Submitted   int    `json:"submitted"`
-	Running     int    `json:"running"`
-	Succeeded   int    `json:"succeeded"`
-	Cached      int    `json:"cached"`
-	Failed      int    `json:"failed"`
-	Aborted     int    `json:"aborted"`
-	Stored      int    `json:"stored"`
-	Ignored     int    `json:"ignored"`
-	Retries     int    `json:"retries"`
-	Terminated  bool   `json:"terminated"`
-	LoadCPUs    int64  `json:"loadCpus"`
-	LoadMemory  int64  `json:"loadMemory"`
-	PeakRunning int    `json:"peakRunning"`
-	PeakCPUs    int64  `json:"peakCpus"`
-	PeakMemory  int64  `json:"peakMemory"`
-}
-
-// Done counts the tasks of the process that are over, however they ended.
-func (p ProcessProgress) Done() int {
-	return p.Succeeded + p.Cached + p.Stored + p.Failed + p.Aborted
-}
-
-// Total counts the tasks of the process that are known so far.
-func (p ProcessProgress) Total() int { return p.Done() + p.Pending + p.Submitted + p.Running }
-
-// Done counts the tasks that are over, however they ended.
-func (p Progress) Done() int { return p.Succeeded + p.Cached + p.Stored + p.Failed + p.Aborted }
-
-// Stopped counts as aborted all that was not over: the run has ended.
-func (p Progress) Stopped() Progress {
-	p.Aborted += p.Pending + p.Submitted + p.Running
-	p.Pending, p.Submitted, p.Running, p.LoadCPUs, p.LoadMemory = 0, 0, 0, 0, 0
-	p.Processes = slices.Clone(p.Processes)
-	for i := range p.Processes {
-		of := &p.Processes[i]
-		of.Aborted += of.Pending + of.Submitted + of.Running
-		of.Pending, of.Submitted, of.Running, of.LoadCPUs, of.LoadMemory, of.Terminated = 0, 0, 0, 0, 0, true
-	}
-	return p
-}
-
-// Total counts the tasks that are known so far.
-func (p Progress) Total() int { return p.Done() + p.Pending + p.Submitted + p.Running }

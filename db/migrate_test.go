@@ -1,0 +1,115 @@
+package db
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"wherry/platform"
+)
+
+// later are the migrations of a later version: ours, and another one.
+func later(t *testing.T, text string) fs.FS {
+	t.Helper()
+	files := fstest.MapFS{}
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	must(t, err)
+	for _, name := range names {
+		data, err := fs.ReadFile(migrations, name)
+		must(t, err)
+		files[name] = &fstest.MapFile{Data: data}
+	}
+	files["migrations/9999_later.sql"] = &fstest.MapFile{Data: []byte(text)}
+	return files
+}
+
+func version(t *testing.T, d *DB) (n int) {
+	t.Helper()
+	must(t, d.read.QueryRow(`PRAGMA user_version`).Scan(&n))
+	return n
+}
+
+func TestAnUpgradeKeepsACopyOfWhatWas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	d, err := Open(t.Context(), dir)
+	must(t, err)
+	defer d.Close()
+	_, err = d.SetUp(t.Context(), setUp, "hash")
+	must(t, err)
+	before := version(t, d)
+	if left, _ := filepath.Glob(path + ".v*"); len(left) > 0 {
+		t.Errorf("a new database has the copy %v", left)
+	}
+	must(t, migrate(t.Context(), d.write, path, later(t, `DELETE FROM participants; DELETE FROM organization_members; DELETE FROM users;`)))
+	if got := version(t, d); got != before+1 {
+		t.Errorf("the version is %d, want %d", got, before+1)
+	}
+	copied := path + ".v" + string(rune('0'+before))
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the copy: %v, %v", info, err)
+	}
+	other := t.TempDir()
+	must(t, os.Rename(copied, filepath.Join(other, FileName)))
+	was, err := Open(t.Context(), other)
+	must(t, err)
+	defer was.Close()
+	for which, c := range map[string]struct {
+		db   *DB
+		want int
+	}{"the copy": {was, 1}, "the new one": {d, 0}} {
+		if n, err := c.db.UserCount(context.Background()); err != nil || n != c.want {
+			t.Errorf("%s has %d users, %v; want %d", which, n, err, c.want)
+		}
+	}
+}
+
+func TestAFailedUpgradeChangesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r, _ := f.addRun("a")
+	before := version(t, f.DB)
+	err := migrate(t.Context(), f.write, filepath.Join(t.TempDir(), FileName), later(t, `UPDATE runs SET name = 'b'; SELECT no_such_thing;`))
+	if err == nil || !strings.Contains(err.Error(), "9999_later.sql") {
+		t.Errorf("the error does not name the migration: %v", err)
+	}
+	if got, err := f.AnyRun(t.Context(), r.ID); err != nil || got.Name != "a" || version(t, f.DB) != before {
+		t.Errorf("half of it stays: %q, version %d, %v", got.Name, version(t, f.DB), err)
+	}
+}
+
+func TestTheDatabaseIsForItsOwnerAlone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.addRun("a") // writes the file beside it
+	var path string
+	must(t, f.read.QueryRow(`SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&path))
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+// TestAReopenedDatabaseIsTheSame also shows that opening twice migrates once.
+func TestAReopenedDatabaseIsTheSame(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var ids []string
+	for range 2 {
+		d, err := Open(t.Context(), dir)
+		must(t, err)
+		id, err := d.PortalID(t.Context())
+		must(t, err)
+		ids = append(ids, id)
+		must(t, d.Close())
+	}
+	if !platform.ValidID(ids[0]) || ids[0] != ids[1] {
+		t.Errorf("the portal's id is %q and then %q", ids[0], ids[1])
+	}
+}
