@@ -598,7 +598,7 @@ func TestALateReportDoesNotWakeAnEndedRun(t *testing.T) {
 	r, _ := f.addRun("a")
 	must(t, f.MoveRun(t.Context(), r.ID, platform.RunSubmitted, platform.RunEnd{State: platform.RunCancelled}))
 	must(t, f.TraceProgressed(t.Context(), r, TraceProgress{Tasks: []platform.Task{{TaskID: 1, Status: platform.TaskRunning}, {TaskID: 2, Status: platform.TaskCompleted}},
-		Progress: &platform.Progress{Running: 1, Succeeded: 1}, Instant: time.Now(), Completed: &platform.Completion{Success: true}}))
+		Progress: &platform.Progress{Counts: platform.Counts{Running: 1, Succeeded: 1}}, Instant: time.Now(), Completed: &platform.Completion{Success: true}}))
 	for id, want := range map[int64]platform.TaskStatus{1: platform.TaskAborted, 2: platform.TaskCompleted} {
 		if task, err := f.Task(t.Context(), r.ID, id); err != nil || task.Status != want {
 			t.Errorf("task %d is %s, %v; want %s", id, task.Status, err, want)
@@ -651,7 +651,7 @@ func TestANewerReportOfBeginKeepsProgressAndTheFinalWorkflow(t *testing.T) {
 	r, _ := f.addRun("a")
 	at := time.Now()
 	progress := func(succeeded int, at time.Time) {
-		must(t, f.TraceProgressed(t.Context(), r, TraceProgress{Progress: &platform.Progress{Succeeded: succeeded}, Instant: at}))
+		must(t, f.TraceProgressed(t.Context(), r, TraceProgress{Progress: &platform.Progress{Counts: platform.Counts{Succeeded: succeeded}}, Instant: at}))
 	}
 	progress(2, at)
 	progress(1, at.Add(-time.Second)) // late

@@ -21,13 +21,16 @@ type fakeCloud struct {
 	instances map[string]cloud.Status // by machine id
 	ended     map[string]bool         // machines that Start must not start again
 	started   map[string]int          // how many instances a machine ever had
+	requests  map[string]cloud.StartRequest
+	denied    error // what Start answers, where it is not nil
+	differing int   // Start calls that were not the same as the first one for their machine
 	calls     int
 	onCall    func(call string, n int) error // before the call does anything; its error is the answer
 	afterCall func(call string, n int) error // after it was done: a lost answer
 }
 
 func newFakeCloud() *fakeCloud {
-	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}}
+	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}, requests: map[string]cloud.StartRequest{}}
 }
 
 // do runs one call with the faults before and after it.
@@ -48,19 +51,29 @@ func (f *fakeCloud) do(ctx context.Context, call string, work func()) error {
 	work()
 	f.mu.Unlock()
 	if after != nil {
-		return after(call, n)
+		if err := after(call, n); err != nil {
+			return err
+		}
 	}
-	return nil
+	return ctx.Err() // who has stopped waiting hears no answer
 }
 
 func (f *fakeCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (string, error) {
+	var denied error
 	err := f.do(ctx, "start", func() {
+		if denied = f.denied; denied != nil {
+			return
+		}
+		if first, ok := f.requests[req.MachineID]; ok && first != req {
+			f.differing++
+		}
+		f.requests[req.MachineID] = req
 		if _, ok := f.instances[req.MachineID]; !ok && !f.ended[req.MachineID] {
 			f.instances[req.MachineID] = cloud.StatusRunning
 			f.started[req.MachineID]++
 		}
 	})
-	return "i-" + req.MachineID, err
+	return "i-" + req.MachineID, errors.Join(err, denied)
 }
 
 func (f *fakeCloud) Describe(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) (i cloud.Instance, err error) {
@@ -151,7 +164,11 @@ func newWorld(t *testing.T, times Times) *world {
 
 // start runs the loops until stop, which waits for them.
 func (w *world) start() *Jobs {
-	ctx, cancel := context.WithCancel(context.Background())
+	return w.startIn(context.WithCancel(context.Background()))
+}
+
+// startIn runs the loops until stop, or until ctx is done: for them that is the end of their process.
+func (w *world) startIn(ctx context.Context, cancel func()) *Jobs {
 	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud}, Key: []byte("key"), Times: w.times, Log: slog.New(slog.DiscardHandler)}
 	done := make(chan struct{})
 	go func() {
@@ -205,7 +222,18 @@ func (w *world) begin(id string) {
 // report does what an agent does at the end.
 func (w *world) report(id string, code int) {
 	w.t.Helper()
-	must(w.t, w.db.AddEndReport(context.Background(), w.machine(id), platform.EndReport{ExitCode: &code, At: time.Now()}))
+	w.reportEnd(id, platform.EndReport{ExitCode: &code, At: time.Now()})
+}
+
+func (w *world) reportEnd(id string, report platform.EndReport) {
+	w.t.Helper()
+	must(w.t, w.db.AddEndReport(context.Background(), w.machine(id), report))
+}
+
+// cancel does what someone does at the run's page.
+func (w *world) cancel(id string) {
+	w.t.Helper()
+	must(w.t, w.db.AskCancel(context.Background(), w.member.Workspace.ID, id, "ada"))
 }
 
 func (w *world) until(what string, is func() bool) {
@@ -230,6 +258,11 @@ func (w *world) over(id string, want platform.RunState) platform.Run {
 	}
 	if n := w.cloud.living(); n > 0 {
 		w.t.Errorf("%d instances are left", n)
+	}
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
+	if w.cloud.differing > 0 {
+		w.t.Errorf("%d requests to start a machine were not the one that it had first", w.cloud.differing)
 	}
 	for machine, n := range w.cloud.started {
 		if n > 1 {

@@ -1,11 +1,9 @@
 package jobs
 
 import (
-	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,56 +30,6 @@ func TestARunGoesThroughEveryStateInOrder(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "wanted requested booting working draining terminating terminated" {
 		t.Errorf("the timeline is %q", got)
-	}
-}
-
-// TestACrashAtAnyCallLosesNothing stops the loops at the first call of the cloud, before it and after it was done, then at
-// the second, and so on, and starts them again. The end is always the same.
-func TestACrashAtAnyCallLosesNothing(t *testing.T) {
-	t.Parallel()
-	for _, when := range []string{"before", "after"} {
-		for at := 1; at <= 14; at++ {
-			t.Run(fmt.Sprintf("%s call %d", when, at), func(t *testing.T) {
-				t.Parallel()
-				w := newWorld(t, quick)
-				crashed := make(chan struct{})
-				var once sync.Once
-				crash := func(call string, n int) error {
-					if n < at || (n > at && when == "after") {
-						return nil
-					}
-					once.Do(func() { close(crashed) })
-					return context.Canceled // and whatever comes after is not done either
-				}
-				w.cloud.mu.Lock()
-				if when == "before" {
-					w.cloud.onCall = crash
-				} else {
-					w.cloud.afterCall = crash
-				}
-				w.cloud.mu.Unlock()
-				w.start()
-				r := w.launch()
-				agentDone := make(chan struct{})
-				go func() {
-					defer close(agentDone)
-					w.claim(r.ID)
-					w.begin(r.ID)
-					w.report(r.ID, 0)
-				}()
-				select {
-				case <-crashed:
-				case <-time.After(3 * time.Second): // there are not so many calls in a life that went well
-				}
-				w.stop()
-				w.cloud.mu.Lock()
-				w.cloud.onCall, w.cloud.afterCall = nil, nil
-				w.cloud.mu.Unlock()
-				w.start()
-				<-agentDone
-				w.over(r.ID, platform.RunSucceeded)
-			})
-		}
 	}
 }
 
@@ -296,5 +244,214 @@ func TestClaimTokensAreOfOneMachine(t *testing.T) {
 	a, b := ClaimToken([]byte("key"), "a"), ClaimToken([]byte("key"), "b")
 	if a == b || a != ClaimToken([]byte("key"), "a") || a == ClaimToken([]byte("other"), "a") {
 		t.Error("claim tokens are not derived from key and machine")
+	}
+}
+
+// TestThrottlingOutlastsTheStartLimit: patience is all that a platform asks for.
+func TestThrottlingOutlastsTheStartLimit(t *testing.T) {
+	t.Parallel()
+	times := quick
+	times.StartLimit = time.Millisecond
+	w := newWorld(t, times)
+	starts := 0
+	w.cloud.onCall = func(call string, n int) error {
+		if call != "start" {
+			return nil
+		}
+		if starts++; starts <= 8 {
+			return errThrottled
+		}
+		return nil
+	}
+	w.start()
+	r := w.launch()
+	w.claim(r.ID)
+	w.report(r.ID, 0)
+	w.over(r.ID, platform.RunSucceeded)
+}
+
+// TestAMachineThatWaitedToStartHasItsWholeTimeToBoot: the limit counts from the request and not from the wish.
+func TestAMachineThatWaitedToStartHasItsWholeTimeToBoot(t *testing.T) {
+	t.Parallel()
+	times := quick
+	times.BootLimit = 700 * time.Millisecond
+	w := newWorld(t, times)
+	free := time.Now().Add(time.Second)
+	w.cloud.onCall = func(call string, n int) error {
+		if call == "start" && time.Now().Before(free) {
+			return errThrottled
+		}
+		return nil
+	}
+	w.start()
+	r := w.launch()
+	w.until("booting", func() bool { return w.machine(r.ID).State == platform.MachineBooting })
+	w.claim(r.ID)
+	w.report(r.ID, 0)
+	w.over(r.ID, platform.RunSucceeded)
+}
+
+// TestADeadPortalIsNobodysFault: what went by while no loop ran counts against neither platform nor agent.
+func TestADeadPortalIsNobodysFault(t *testing.T) {
+	t.Parallel()
+	times := quick
+	times.StartLimit, times.BootLimit, times.Unknown, times.Lost, times.Cancel = 2*time.Second, 2*time.Second, 2*time.Second, 2*time.Second, 2*time.Second
+	w := newWorld(t, times)
+	w.start()
+	working, booting := w.launch(), w.launch()
+	w.claim(working.ID)
+	w.begin(working.ID)
+	w.until("running", func() bool { return w.run(working.ID).State == platform.RunRunning })
+	w.until("booting", func() bool { return w.machine(booting.ID).State == platform.MachineBooting })
+	w.stop()
+	wanted := w.launch()
+	time.Sleep(times.Lost + 200*time.Millisecond) // the portal is down
+	refused := false
+	w.cloud.onCall = func(call string, n int) error {
+		if call == "start" && !refused {
+			refused = true
+			return cloud.Errorf(cloud.KindTransient, nil, "Try again.")
+		}
+		return nil
+	}
+	w.start()
+	for _, r := range []platform.Run{wanted, booting} {
+		w.claim(r.ID)
+	}
+	for _, r := range []platform.Run{wanted, booting, working} {
+		w.report(r.ID, 0)
+	}
+	for _, r := range []platform.Run{wanted, booting, working} {
+		w.until("its machine is gone", func() bool { return w.machine(r.ID).State == platform.MachineTerminated })
+	}
+	for _, r := range []platform.Run{wanted, booting, working} {
+		w.over(r.ID, platform.RunSucceeded)
+	}
+	if !refused {
+		t.Error("no start was refused")
+	}
+}
+
+// TestAFactInTheMiddleOfAStepIsSeenAtOnce lets the agent report, and someone cancel, while the platform is being asked.
+// The next poll is an hour away, so that only what was noticed then counts.
+func TestAFactInTheMiddleOfAStepIsSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, fact := range map[string]func(w *world, id string){
+		"end":    func(w *world, id string) { w.report(id, 1) },
+		"cancel": func(w *world, id string) { w.cancel(id); w.reportEnd(id, platform.EndReport{Cancelled: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Poll = time.Hour
+			w := newWorld(t, times)
+			r := w.launch()
+			done := false
+			w.cloud.afterCall = func(call string, n int) error {
+				if call == "describe" && !done && !w.machine(r.ID).Claimed.IsZero() {
+					done = true
+					fact(w, r.ID)
+				}
+				return nil
+			}
+			w.start()
+			w.claim(r.ID)
+			w.until("the run has ended", func() bool { return w.run(r.ID).State.Ended() })
+		})
+	}
+}
+
+// TestNothingToDoCostsNothing counts the calls while there is no machine: only the first sweep makes one.
+func TestNothingToDoCostsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	w.start()
+	w.until("the first sweep", func() bool { return w.cloud.callCount() == 1 })
+	for range 20 { // what wakes the loops
+		must(t, w.db.SetPrimaryComputeEnv(t.Context(), w.env.WorkspaceID, w.env.ID))
+	}
+	time.Sleep(500 * time.Millisecond)
+	if n := w.cloud.callCount(); n != 1 {
+		t.Errorf("%d calls with nothing to do", n)
+	}
+}
+
+// TestARefusalIsNotRepeatedInAHurry counts how often a platform that refuses is asked: the pauses double.
+func TestARefusalIsNotRepeatedInAHurry(t *testing.T) {
+	t.Parallel()
+	times := quick
+	times.Backoff = time.Minute
+	w := newWorld(t, times)
+	w.cloud.onCall = func(call string, n int) error { return errThrottled }
+	w.start()
+	r := w.launch()
+	w.until("it was asked", func() bool { return w.machine(r.ID).Attempts > 0 })
+	for range 50 {
+		must(t, w.db.Heartbeat(t.Context(), w.machine(r.ID), time.Now())) // changes that are no news for the loop
+		must(t, w.db.AddSteps(t.Context(), w.machine(r.ID), nil))
+	}
+	time.Sleep(900 * time.Millisecond)
+	if m := w.machine(r.ID); m.Attempts < 1 || m.Attempts > 4 {
+		t.Errorf("it was asked %d times in a second", m.Attempts)
+	}
+}
+
+// TestManyMachinesAreServedThoughOneHangs has a platform that does not answer for one machine for a while.
+func TestManyMachinesAreServedThoughOneHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	release := make(chan struct{})
+	first := true
+	w.cloud.onCall = func(call string, n int) error {
+		w.cloud.mu.Lock()
+		hang := call == "start" && first
+		first = first && !hang
+		w.cloud.mu.Unlock()
+		if hang {
+			<-release
+		}
+		return nil
+	}
+	w.start()
+	hung := w.launch()
+	w.until("it hangs", func() bool { w.cloud.mu.Lock(); defer w.cloud.mu.Unlock(); return !first })
+	var others []platform.Run
+	for range 3 * maxBusy {
+		others = append(others, w.launch())
+	}
+	for _, r := range others {
+		w.claim(r.ID)
+		w.report(r.ID, 0)
+	}
+	for _, r := range others {
+		w.until("the others end", func() bool { return w.machine(r.ID).State == platform.MachineTerminated })
+	}
+	if m := w.machine(hung.ID); m.State != platform.MachineWanted {
+		t.Errorf("the machine that hangs is %s", m.State)
+	}
+	close(release)
+	w.claim(hung.ID)
+	w.report(hung.ID, 0)
+	w.over(hung.ID, platform.RunSucceeded)
+}
+
+// TestTheSweepGoesOnAfterAnEnvironmentThatFails ends the orphans of the others.
+func TestTheSweepGoesOnAfterAnEnvironmentThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	other := w.env
+	other.Name = "there"
+	must(t, w.db.AddComputeEnv(t.Context(), &other))
+	w.cloud.instances["orphan"] = cloud.StatusRunning
+	w.cloud.onCall = func(call string, n int) error {
+		if n == 1 {
+			return errThrottled
+		}
+		return nil
+	}
+	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud}, Times: quick, Log: slog.New(slog.DiscardHandler)}
+	ended, err := j.Sweep(t.Context())
+	if err == nil || len(ended) != 1 || w.cloud.living() != 0 {
+		t.Errorf("ended %v, %v", ended, err)
 	}
 }

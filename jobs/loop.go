@@ -66,11 +66,7 @@ func (l *loop) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duratio
 			steps.Go(func() {
 				defer l.poke()
 				defer l.release(m.ID)
-				// It was listed before it was taken: another step may have moved it in between.
-				m, err := l.DB.Machine(ctx, m.ID)
-				if err == nil && slices.Contains(l.states, m.State) && !m.NextStep.After(time.Now()) {
-					l.stepOne(ctx, m)
-				}
+				l.stepTaken(ctx, m.ID)
 			})
 		}
 	}
@@ -94,6 +90,23 @@ func (l *loop) release(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.busy, id)
+}
+
+// stepTaken steps a machine that is due still: it was listed before it was taken, and another step may have moved it in
+// between.
+func (l *loop) stepTaken(ctx context.Context, id string) {
+	m, err := l.DB.Machine(ctx, id)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		l.Log.Error("reading a due machine", "machine", id, "error", err)
+		select { // it stays due: without a pause the loop would spin
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	case slices.Contains(l.states, m.State) && !m.NextStep.After(time.Now()):
+		l.stepOne(ctx, m)
+	}
 }
 
 // stepOne takes one step and notes when the next is due. A step that failed is repeated after a back-off.
