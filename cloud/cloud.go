@@ -74,6 +74,7 @@ const (
 	KindCapacity  Kind = "capacity"  // the place is full: try another, or later
 	KindDenied    Kind = "denied"    // a permission is missing
 	KindInvalid   Kind = "invalid"   // the request can never work as it is
+	KindIdentity  Kind = "identity"  // the credentials open nothing: a bad key, a role that may not be assumed
 )
 
 // Error is an error of a platform in words for people.
@@ -81,7 +82,9 @@ type Error struct {
 	Kind    Kind
 	Message string // what happened and what to do
 	Details string // codes and request ids, for the curious
-	Err     error
+	// Permission names the permission that is missing (KindDenied), where the platform told.
+	Permission string
+	Err        error
 }
 
 func (e *Error) Error() string {

@@ -27,6 +27,7 @@ type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is fairer than busy retries
 	read  *sql.DB
 
+	sealer      *sealer
 	commit      sync.Mutex // held from a commit until it was published, so that subscribers hear of changes in their order
 	mu          sync.RWMutex
 	subscribers map[*func(platform.Change)]struct{}
@@ -35,14 +36,21 @@ type DB struct {
 // FileName is the name of the database in the data folder.
 const FileName = "wherry.db"
 
-// Open opens, and where needed creates and migrates, the database in the data folder dir.
+// Open opens, and where needed creates and migrates, the database in the data folder dir. What is sealed
+// in it opens with the folder's key file, which is made too where it is missing.
 func Open(ctx context.Context, dir string) (*DB, error) {
 	path := filepath.Join(dir, FileName)
 	if err := makePrivate(path); err != nil {
 		return nil, err
 	}
+	key, err := Key(dir)
+	if err != nil {
+		return nil, err
+	}
 	d := &DB{subscribers: map[*func(platform.Change)]struct{}{}}
-	var err error
+	if d.sealer, err = newSealer(key); err != nil {
+		return nil, err
+	}
 	if d.write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
 		return nil, err
 	}

@@ -51,8 +51,9 @@ func (d *DB) AddRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 		if err != nil {
 			return err
 		}
-		if err := t.exec(ctx, platform.FieldErrors{"computeEnvId": "The compute environment was deleted meanwhile. Choose another."},
-			`UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND deleted_at = 0`, millis(t.now), r.ComputeEnvID, r.WorkspaceID); err != nil {
+		if err := t.exec(ctx, platform.FieldErrors{"computeEnvId": "This compute environment is not available any more. Choose another."},
+			`UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND status = ?`,
+			millis(t.now), r.ComputeEnvID, r.WorkspaceID, platform.ComputeEnvAvailable); err != nil {
 			return err
 		}
 		m, err = t.addMachine(ctx, *r)

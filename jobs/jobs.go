@@ -1,10 +1,11 @@
 // Package jobs holds the loops that make the world match the database. Each looks at what is and at what should be, takes
 // one step, and writes down what came of it; run twice, it changes nothing more. Nothing else moves a state:
 //
-//	launch    wanted machines are asked of their platform
-//	watch     machines that were asked for, and their runs, follow what the agent and the platform say
-//	teardown  machines that are of no more use are ended
-//	sweep     instances that no living machine stands for are ended
+//	launch        wanted machines are asked of their platform
+//	watch         machines that were asked for, and their runs, follow what the agent and the platform say
+//	teardown      machines that are of no more use are ended
+//	sweep         instances that no living machine stands for are ended
+//	environments  what a compute environment needs in its account is made, checked and removed
 package jobs
 
 import (
@@ -33,6 +34,7 @@ type Times struct {
 	Drain      time.Duration // how long a machine may take to end by itself after its work
 	Sweep      time.Duration // how often the sweep looks
 	Backoff    time.Duration // the longest pause between failed steps
+	MakeLimit  time.Duration // how long making an environment may go on failing, other than by throttling
 	Lifetime   time.Duration // dead-man's timer of a machine
 }
 
@@ -44,6 +46,7 @@ func (t Times) orDefault() Times {
 		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
 		{&t.Unknown, platform.UnknownAfter}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
 		{&t.Drain, 3 * time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
+		{&t.MakeLimit, 10 * time.Minute},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
@@ -56,8 +59,9 @@ func (t Times) orDefault() Times {
 type Jobs struct {
 	DB        *db.DB
 	Clouds    map[platform.PlatformName]cloud.Cloud
-	Key       []byte // of the data folder; claim tokens come from it
-	PortalURL string // where agents reach the portal
+	Accounts  map[platform.PlatformName]cloud.Account // of platforms that make things in somebody's account
+	Key       []byte                                  // of the data folder; claim tokens come from it
+	PortalURL string                                  // where agents reach the portal
 	Times     Times
 	Log       *slog.Logger
 
@@ -67,26 +71,24 @@ type Jobs struct {
 // Run works until ctx is done, and then waits for the steps that are under way.
 func (j *Jobs) Run(ctx context.Context) {
 	j.Times, j.started = j.Times.orDefault(), time.Now()
-	loops := []*loop{
-		{name: "launch", step: j.launch, states: []platform.MachineState{platform.MachineWanted}},
-		{name: "watch", step: j.watch, states: []platform.MachineState{platform.MachineRequested, platform.MachineBooting, platform.MachineWorking}},
-		{name: "teardown", step: j.teardown, states: []platform.MachineState{platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating}},
-	}
-	for _, l := range loops {
-		l.Jobs, l.wake, l.busy = j, make(chan struct{}, 1), map[string]bool{}
-	}
+	launch := newLoop(j, "launch", j.machines(platform.MachineWanted), j.launch)
+	watch := newLoop(j, "watch", j.machines(platform.MachineRequested, platform.MachineBooting, platform.MachineWorking), j.watch)
+	teardown := newLoop(j, "teardown", j.machines(platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating), j.teardown)
+	environments := newLoop(j, "environments", j.environments(), j.stepEnvironment)
 	defer j.DB.Subscribe(func(c platform.Change) {
-		if c.Kind == platform.ChangeRun || c.Kind == platform.ChangeMachine {
-			for _, l := range loops {
-				l.poke()
-			}
+		switch c.Kind {
+		case platform.ChangeRun, platform.ChangeMachine:
+			launch.poke()
+			watch.poke()
+			teardown.poke()
+		case platform.ChangeEnvs:
+			environments.poke()
 		}
 	})()
 	var wg sync.WaitGroup
-	for _, l := range loops {
-		wg.Go(func() { l.run(ctx) })
+	for _, run := range []func(context.Context){launch.run, watch.run, teardown.run, environments.run, j.sweepUntil} {
+		wg.Go(func() { run(ctx) })
 	}
-	wg.Go(func() { j.sweepUntil(ctx) })
 	wg.Wait()
 }
 

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,34 +13,75 @@ import (
 const (
 	// maxIdle is how long a loop sleeps at most, should a wake ever be missed.
 	maxIdle = 5 * time.Second
-	// maxBusy is how many machines of one loop are stepped at once.
+	// maxBusy is how many rows of one loop are stepped at once.
 	maxBusy = 16
 	// stepLimit bounds one step, so that a platform that never answers holds nothing up for ever.
 	stepLimit = 2 * time.Minute
 )
 
-// loop takes machines in some states one step further, each whenever it is due.
-type loop struct {
+// rows is how a loop finds what it steps, and puts off what is not ready.
+type rows[T any] struct {
+	// due lists what is due, the longest waiting first, and tells when the next is after that (zero: none).
+	due  func(ctx context.Context, now time.Time, limit int) ([]T, time.Time, error)
+	read func(ctx context.Context, id string) (T, error)
+	// isDue tells whether it is this loop's turn still.
+	isDue func(T) bool
+	facts func(T) facts
+	// postpone sets when it is looked at again; attempts counts failures of the present step, and why is the last.
+	postpone func(ctx context.Context, row T, next time.Time, attempts int, why error) error
+}
+
+// facts are what a loop has to know of a row.
+type facts struct {
+	id, what string // what tells which it is, in the log
+	attempts int
+}
+
+// loop takes rows one step further, each whenever it is due.
+type loop[T any] struct {
 	*Jobs
-	name   string
-	states []platform.MachineState
-	// step returns when the machine is to be looked at again if it is still in the state it was in; zero: it was moved.
-	step func(context.Context, platform.Machine) (next time.Time, err error)
+	rows[T]
+	name string
+	// step returns when the row is to be looked at again if it is still in the state it was in; zero: it was moved.
+	step func(context.Context, T) (next time.Time, err error)
 
 	wake chan struct{}
 	mu   sync.Mutex
-	busy map[string]bool // machines that are being stepped
+	busy map[string]bool // rows that are being stepped
+}
+
+func newLoop[T any](j *Jobs, name string, r rows[T], step func(context.Context, T) (time.Time, error)) *loop[T] {
+	return &loop[T]{Jobs: j, rows: r, name: name, step: step, wake: make(chan struct{}, 1), busy: map[string]bool{}}
+}
+
+// machines are the rows of machines in some states.
+func (j *Jobs) machines(states ...platform.MachineState) rows[platform.Machine] {
+	return rows[platform.Machine]{
+		due: func(ctx context.Context, now time.Time, limit int) ([]platform.Machine, time.Time, error) {
+			return j.DB.DueMachines(ctx, now, limit, states...)
+		},
+		read: j.DB.Machine,
+		isDue: func(m platform.Machine) bool {
+			return slices.Contains(states, m.State) && !m.NextStep.After(time.Now())
+		},
+		facts: func(m platform.Machine) facts {
+			return facts{m.ID, fmt.Sprintf("machine %s of run %s, %s", m.ID, m.RunID, m.State), m.Attempts}
+		},
+		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, _ error) error {
+			return j.DB.PostponeMachine(ctx, m, next, attempts)
+		},
+	}
 }
 
 // poke makes the loop look now. It never blocks.
-func (l *loop) poke() {
+func (l *loop[T]) poke() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (l *loop) run(ctx context.Context) {
+func (l *loop[T]) run(ctx context.Context) {
 	var steps sync.WaitGroup
 	defer steps.Wait()
 	for ctx.Err() == nil {
@@ -52,21 +94,21 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// startDue begins a step for every due machine and tells when to look again.
-func (l *loop) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duration {
-	due, next, err := l.DB.DueMachines(ctx, time.Now(), 4*maxBusy, l.states...)
+// startDue begins a step for every due row and tells when to look again.
+func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duration {
+	due, next, err := l.due(ctx, time.Now(), 4*maxBusy)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.Log.Error("reading due machines", "loop", l.name, "error", err)
+			l.Log.Error("reading what is due", "loop", l.name, "error", err)
 		}
 		return time.Second
 	}
-	for _, m := range due {
-		if l.take(m.ID) {
+	for _, row := range due {
+		if id := l.facts(row).id; l.take(id) {
 			steps.Go(func() {
 				defer l.poke()
-				defer l.release(m.ID)
-				l.stepTaken(ctx, m.ID)
+				defer l.release(id)
+				l.stepTaken(ctx, id)
 			})
 		}
 	}
@@ -76,7 +118,7 @@ func (l *loop) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duratio
 	return min(maxIdle, max(time.Until(next), time.Millisecond))
 }
 
-func (l *loop) take(id string) bool {
+func (l *loop[T]) take(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy[id] || len(l.busy) >= maxBusy {
@@ -86,52 +128,52 @@ func (l *loop) take(id string) bool {
 	return true
 }
 
-func (l *loop) release(id string) {
+func (l *loop[T]) release(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.busy, id)
 }
 
-// stepTaken steps a machine that is due still: it was listed before it was taken, and another step may have moved it in
+// stepTaken steps a row that is due still: it was listed before it was taken, and another step may have moved it in
 // between.
-func (l *loop) stepTaken(ctx context.Context, id string) {
-	m, err := l.DB.Machine(ctx, id)
+func (l *loop[T]) stepTaken(ctx context.Context, id string) {
+	row, err := l.read(ctx, id)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		l.Log.Error("reading a due machine", "machine", id, "error", err)
+		l.Log.Error("reading what is due", "loop", l.name, "id", id, "error", err)
 		select { // it stays due: without a pause the loop would spin
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-	case slices.Contains(l.states, m.State) && !m.NextStep.After(time.Now()):
-		l.stepOne(ctx, m)
+	case l.isDue(row):
+		l.stepOne(ctx, row)
 	}
 }
 
 // stepOne takes one step and notes when the next is due. A step that failed is repeated after a back-off.
-func (l *loop) stepOne(ctx context.Context, m platform.Machine) {
+func (l *loop[T]) stepOne(ctx context.Context, row T) {
 	stepCtx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	next, err := l.step(stepCtx, m)
-	attempts := 0
+	next, err := l.step(stepCtx, row)
+	f, attempts := l.facts(row), 0
 	switch {
 	case ctx.Err() != nil:
 		return
 	case platform.ErrorCode(err) == platform.CodeConflict:
-		// The machine or its run has moved on since it was read. The next look sees it as it is; should they never agree,
+		// It has moved on since it was read. The next look sees it as it is; should they never agree,
 		// the pauses grow.
-		attempts = m.Attempts + 1
+		attempts = f.attempts + 1
 		next = time.Now().Add(backoff(attempts, l.Times.Backoff))
-		l.Log.Debug("step overtaken", "loop", l.name, "machine", m.ID, "run", m.RunID, "state", m.State, "error", err)
+		l.Log.Debug("step overtaken", "loop", l.name, "what", f.what, "error", err)
 	case err != nil:
-		attempts = m.Attempts + 1
+		attempts = f.attempts + 1
 		next = time.Now().Add(backoff(attempts, l.Times.Backoff))
-		l.Log.Warn("step failed", "loop", l.name, "machine", m.ID, "run", m.RunID, "state", m.State, "attempt", attempts, "error", err)
+		l.Log.Warn("step failed", "loop", l.name, "what", f.what, "attempt", attempts, "error", err)
 	case next.IsZero():
 		return
 	}
-	if err := l.DB.PostponeMachine(ctx, m, next, attempts); err != nil && ctx.Err() == nil {
-		l.Log.Error("postponing a machine", "machine", m.ID, "error", err)
+	if err := l.postpone(ctx, row, next, attempts, err); err != nil && ctx.Err() == nil {
+		l.Log.Error("postponing", "loop", l.name, "what", f.what, "error", err)
 	}
 }

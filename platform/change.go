@@ -11,6 +11,8 @@ const (
 	ChangeLog     ChangeKind = "log"     // its log; not kept in the journal, because the log's own position tells it
 	ChangeEnvs    ChangeKind = "compute-envs"
 	ChangeLaunch  ChangeKind = "pipelines"
+
+	ChangeCredentials ChangeKind = "credentials"
 )
 
 // Change is one line of the journal of changes, which is written in the same transaction as what it tells of. Pages follow

@@ -15,19 +15,6 @@ const (
 	PlatformAWSCloud PlatformName = "aws-cloud"
 )
 
-// ComputeEnvStatus tells whether work can be sent to a compute environment.
-type ComputeEnvStatus string
-
-// The states of a compute environment, as the API names them.
-const (
-	ComputeEnvCreating  ComputeEnvStatus = "CREATING"
-	ComputeEnvAvailable ComputeEnvStatus = "AVAILABLE"
-	ComputeEnvErrored   ComputeEnvStatus = "ERRORED"
-	ComputeEnvInvalid   ComputeEnvStatus = "INVALID"
-	ComputeEnvDisabled  ComputeEnvStatus = "DISABLED"
-	ComputeEnvDeleting  ComputeEnvStatus = "DELETING"
-)
-
 // ComputeEnv is where work runs.
 type ComputeEnv struct {
 	ID          string
@@ -37,11 +24,17 @@ type ComputeEnv struct {
 	Region      string // empty on platforms that have none
 	WorkDir     string // where Nextflow keeps its work: an absolute path or, on AWS, s3://bucket/path
 	Status      ComputeEnvStatus
-	Message     string // why it is not available
-	Primary     bool   // offered first in the launch form
-	Config      ComputeEnvConfig
-	Created     time.Time
-	LastUsed    time.Time // zero: never
+	Message     string // why it is not available, or what keeps it from becoming so
+	// CredentialsID names the credentials that reach its account; empty on platforms that need none.
+	CredentialsID string
+	Primary       bool // offered first in the launch form
+	Config        ComputeEnvConfig
+	Created       time.Time
+	LastUsed      time.Time // zero: never
+	StatusSince   time.Time
+	NextStep      time.Time // when a loop looks at it next, while there is something to do
+	Attempts      int       // failed attempts at the present step
+	CheckAsked    time.Time // when someone asked for a check; zero: nobody does
 }
 
 // ComputeEnvConfig is what every machine of an environment gets. It is kept as JSON, with the API's field names.
@@ -50,12 +43,16 @@ type ComputeEnvConfig struct {
 	PreRunScript   string `json:"preRunScript,omitempty"`
 	PostRunScript  string `json:"postRunScript,omitempty"`
 	Environment    []Env  `json:"environment,omitempty"`
+	AWSCloud
 }
 
-// Env is one environment variable of a run.
+// Env is one environment variable of a run. Of a compute environment's it is told whether the Nextflow process has it
+// (head), the tasks (compute), or both; neither means the Nextflow process.
 type Env struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Head    bool   `json:"head,omitempty"`
+	Compute bool   `json:"compute,omitempty"`
 }
 
 // MaxComputeEnvNameLength is in characters.
@@ -72,30 +69,97 @@ func (c *ComputeEnv) Clean() error {
 	case n > MaxComputeEnvNameLength:
 		errs.Add("name", "Use at most %d characters.", MaxComputeEnvNameLength)
 	}
-	if c.Platform != PlatformLocal {
-		errs.Add("platform", "This version can make environments on this host (local) only.")
+	switch c.Platform {
+	case PlatformLocal:
+		c.Config.AWSCloud = AWSCloud{}
+	case PlatformAWSCloud:
+		if !regionForm.MatchString(c.Region) {
+			errs.Add("region", "Choose a region.")
+		}
+		if !ValidID(c.CredentialsID) {
+			errs.Add("credentialsId", "Choose the credentials of the account.")
+		}
+		c.Config.AWSCloud.clean(errs)
+	default:
+		errs.Add("platform", "There is no platform %q.", c.Platform)
 	}
-	if c.WorkDir == "" {
-		errs.Add("workDir", "Enter the folder where Nextflow keeps its work.")
-	} else {
-		checkWorkDir(errs, c.Platform, c.WorkDir)
-	}
+	checkWorkDir(errs, c.Platform, c.WorkDir)
 	checkTextSize(errs, "nextflowConfig", c.Config.NextflowConfig)
 	checkTextSize(errs, "preRunScript", c.Config.PreRunScript)
 	checkTextSize(errs, "postRunScript", c.Config.PostRunScript)
-	checkEnvironment(errs, c.Config.Environment)
+	checkEnvironment(errs, "environment", c.Config.HeadEnvironment())
+	checkEnvironment(errs, "taskEnvironment", c.Config.TaskEnvironment())
+	c.cleanScripts()
 	return errs.OrNil()
 }
 
+// cleanScripts turns line ends into those of bash: browsers send CRLF.
+func (c *ComputeEnv) cleanScripts() {
+	for _, s := range []*string{&c.Config.NextflowConfig, &c.Config.PreRunScript, &c.Config.PostRunScript} {
+		*s = strings.ReplaceAll(*s, "\r\n", "\n")
+	}
+}
+
 func checkWorkDir(errs FieldErrors, platform PlatformName, dir string) {
-	switch platform {
-	case PlatformLocal:
+	switch {
+	case dir == "" && platform == PlatformLocal:
+		errs.Add("workDir", "Enter the folder where Nextflow keeps its work.")
+	case platform == PlatformLocal:
 		if !strings.HasPrefix(dir, "/") || strings.ContainsAny(dir, "\x00\n") || strings.Contains(dir+"/", "/../") {
 			errs.Add("workDir", "On this host the work directory is an absolute path, such as /data/work.")
 		}
-	case PlatformAWSCloud:
-		if !strings.HasPrefix(dir, "s3://") {
-			errs.Add("workDir", "On AWS the work directory is an S3 path, such as s3://bucket/work.")
+	case platform == PlatformAWSCloud:
+		checkS3WorkDir(errs, dir)
+	}
+}
+
+// HeadEnvironment lists the variables that the Nextflow process gets.
+func (c ComputeEnvConfig) HeadEnvironment() (env []Env) {
+	for _, e := range c.Environment {
+		if e.Head || !e.Compute {
+			env = append(env, Env{Name: e.Name, Value: e.Value})
 		}
 	}
+	return env
+}
+
+// TaskEnvironment lists the variables that tasks get.
+func (c ComputeEnvConfig) TaskEnvironment() (env []Env) {
+	for _, e := range c.Environment {
+		if e.Compute {
+			env = append(env, Env{Name: e.Name, Value: e.Value})
+		}
+	}
+	return env
+}
+
+// SetEnvironment keeps the variables of the Nextflow process and those of the tasks, as one list.
+func (c *ComputeEnvConfig) SetEnvironment(head, tasks []Env) {
+	c.Environment = nil
+	for _, e := range head {
+		c.Environment = append(c.Environment, Env{Name: e.Name, Value: e.Value, Head: true})
+	}
+next:
+	for _, e := range tasks {
+		for i, known := range c.Environment {
+			if known.Name == e.Name && known.Value == e.Value && !known.Compute {
+				c.Environment[i].Compute = true
+				continue next
+			}
+		}
+		c.Environment = append(c.Environment, Env{Name: e.Name, Value: e.Value, Compute: true})
+	}
+}
+
+// groovyText writes text between the single quotes of a Nextflow configuration, where only these characters mean
+// something.
+var groovyText = strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`, "\r", `\r`)
+
+// TaskEnvironmentConfig writes variables as the env scope of a Nextflow configuration, by which tasks get them.
+func TaskEnvironmentConfig(env []Env) string {
+	var b strings.Builder
+	for _, e := range env {
+		b.WriteString("env." + e.Name + " = '" + groovyText.Replace(e.Value) + "'\n")
+	}
+	return b.String()
 }

@@ -83,7 +83,7 @@ func (l *Launch) Clean() error {
 	checkTextSize(errs, "configText", l.ConfigText)
 	checkTextSize(errs, "preRunScript", l.PreRunScript)
 	checkTextSize(errs, "postRunScript", l.PostRunScript)
-	checkEnvironment(errs, l.Environment)
+	checkEnvironment(errs, "environment", l.Environment)
 	if l.SessionID != "" && !sessionPattern.MatchString(l.SessionID) {
 		errs.Add("sessionId", "This is not a Nextflow session id.")
 	}
@@ -164,23 +164,23 @@ func checkTextSize(errs FieldErrors, field, text string) {
 	}
 }
 
-func checkEnvironment(errs FieldErrors, env []Env) {
+func checkEnvironment(errs FieldErrors, field string, env []Env) {
 	if len(env) > MaxEnvironment {
-		errs.Add("environment", "Use at most %d variables.", MaxEnvironment)
+		errs.Add(field, "Use at most %d variables.", MaxEnvironment)
 	}
 	seen := map[string]bool{}
 	for _, e := range env {
 		switch {
 		case !envNamePattern.MatchString(e.Name):
-			errs.Add("environment", "%q is not the name of a variable: letters, digits and underscores, not beginning with a digit.", e.Name)
+			errs.Add(field, "%q is not the name of a variable: letters, digits and underscores, not beginning with a digit.", e.Name)
 		case reservedEnv[e.Name]:
-			errs.Add("environment", "%s is set by Wherry itself and cannot be changed.", e.Name)
+			errs.Add(field, "%s is set by Wherry itself and cannot be changed.", e.Name)
 		case seen[e.Name]:
-			errs.Add("environment", "%s is set twice.", e.Name)
+			errs.Add(field, "%s is set twice.", e.Name)
 		case strings.ContainsRune(e.Value, 0):
-			errs.Add("environment", "The value of %s holds a NUL character, which no variable may.", e.Name)
+			errs.Add(field, "The value of %s holds a NUL character, which no variable may.", e.Name)
 		case len(e.Value) > MaxLaunchText:
-			errs.Add("environment", "The value of %s is %d KiB; at most %d KiB are taken.", e.Name, len(e.Value)>>10, MaxLaunchText>>10)
+			errs.Add(field, "The value of %s is %d KiB; at most %d KiB are taken.", e.Name, len(e.Value)>>10, MaxLaunchText>>10)
 		}
 		seen[e.Name] = true
 	}
@@ -226,7 +226,7 @@ func MergeEnv(base, over []Env) []Env {
 	}
 	merged := make([]Env, 0, len(names))
 	for _, name := range names {
-		merged = append(merged, Env{name, values[name]})
+		merged = append(merged, Env{Name: name, Value: values[name]})
 	}
 	return merged
 }

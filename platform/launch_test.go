@@ -34,9 +34,9 @@ func TestBadInputIsNamedAtItsField(t *testing.T) {
 		{"paramsText", func(l *Launch) { l.ParamsText = strings.Repeat("#", MaxLaunchText+1) }},
 		{"configText", func(l *Launch) { l.ConfigText = "a\x00" }},
 		{"mainScript", func(l *Launch) { l.MainScript = "../x.nf" }},
-		{"environment", func(l *Launch) { l.Environment = []Env{{"1A", ""}} }},
-		{"environment", func(l *Launch) { l.Environment = []Env{{"TOWER_ACCESS_TOKEN", "x"}} }},
-		{"environment", func(l *Launch) { l.Environment = []Env{{"A", "1"}, {"A", "2"}} }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{Name: "1A", Value: ""}} }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{Name: "TOWER_ACCESS_TOKEN", Value: "x"}} }},
+		{"environment", func(l *Launch) { l.Environment = []Env{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}} }},
 		{"sessionId", func(l *Launch) { l.SessionID = "last" }},
 	} {
 		l := goodLaunch()
@@ -71,13 +71,13 @@ func TestGoodInputIsTaken(t *testing.T) {
 func TestEnvironmentIsReadAsPeopleTypeIt(t *testing.T) {
 	t.Parallel()
 	env, err := ParseEnvironment("A=1\r\n\n# a comment\nB = two=2 \n")
-	if err != nil || len(env) != 2 || env[0] != (Env{"A", "1"}) || env[1] != (Env{"B", " two=2 "}) {
+	if err != nil || len(env) != 2 || env[0] != (Env{Name: "A", Value: "1"}) || env[1] != (Env{Name: "B", Value: " two=2 "}) {
 		t.Errorf("%v, %v", env, err)
 	}
 	if _, err := ParseEnvironment("A=1\nB"); err == nil || !strings.Contains(err.Error(), "Line 2") {
 		t.Errorf("a line without “=”: %v", err)
 	}
-	merged := MergeEnv([]Env{{"A", "1"}, {"B", "2"}}, []Env{{"B", "3"}, {"C", "4"}})
+	merged := MergeEnv([]Env{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}}, []Env{{Name: "B", Value: "3"}, {Name: "C", Value: "4"}})
 	if FormatEnvironment(merged) != "A=1\nB=3\nC=4\n" {
 		t.Errorf("merged: %v", merged)
 	}

@@ -51,8 +51,8 @@ func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, erro
 		return platform.Spec{}, err
 	}
 	spec := platform.Spec{RunID: run.ID, WorkspaceID: run.WorkspaceID, Launch: run.Launch,
-		EnvConfigText: env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
-		Environment: platform.MergeEnv(env.Config.Environment, run.Launch.Environment), LogOffsets: map[platform.LogStream]int64{}}
+		EnvConfigText: platform.TaskEnvironmentConfig(env.Config.TaskEnvironment()) + env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
+		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment), LogOffsets: map[platform.LogStream]int64{}}
 	spec.Launch.RunName, spec.Launch.WorkDir = run.Name, run.WorkDir
 	if params, err := platform.ParseParams(run.Launch.ParamsText); err != nil {
 		return spec, err

@@ -1,0 +1,74 @@
+package db
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"wherry/platform"
+)
+
+// sealer encrypts what must not stand in the database in clear, with AES-256-GCM under a key derived from the data
+// folder's. A sealed value is "v1.KEY.TEXT": the key's id, and nonce and ciphertext in base64.
+type sealer struct {
+	aead  cipher.AEAD
+	keyID string
+}
+
+const sealVersion = "v1"
+
+// errSealed is for a value that another key sealed, or that was changed or moved since.
+var errSealed = errors.New("a sealed value cannot be opened with this data folder's key file: restore the key file that belongs to the database")
+
+func newSealer(key []byte) (*sealer, error) {
+	derived, err := hkdf.Key(sha256.New, key, nil, "wherry sealed values "+sealVersion, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(derived)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	id := sha256.Sum256(append([]byte("wherry key id "), derived...))
+	return &sealer{aead, hex.EncodeToString(id[:4])}, nil
+}
+
+// seal encrypts a secret for one place, such as "credentials/ID/secret_key": copied to another place it does not open.
+// Nothing is sealed as nothing.
+func (s *sealer) seal(place string, secret platform.Secret) string {
+	if secret == "" {
+		return ""
+	}
+	text := s.aead.Seal(nil, nil, []byte(secret.Reveal()), []byte(place))
+	return strings.Join([]string{sealVersion, s.keyID, base64.RawStdEncoding.EncodeToString(text)}, ".")
+}
+
+// open is the opposite of seal.
+func (s *sealer) open(place, sealed string) (platform.Secret, error) {
+	if sealed == "" {
+		return "", nil
+	}
+	parts := strings.SplitN(sealed, ".", 3)
+	if len(parts) != 3 || parts[0] != sealVersion || parts[1] != s.keyID {
+		return "", fmt.Errorf("%s: %w", place, errSealed)
+	}
+	text, err := base64.RawStdEncoding.DecodeString(parts[2])
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", place, errSealed)
+	}
+	plain, err := s.aead.Open(nil, nil, text, []byte(place))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", place, errSealed)
+	}
+	return platform.Secret(plain), nil
+}
