@@ -21,6 +21,9 @@ AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 DRIVER := $(TOOLS)/playwright-core-$(PLAYWRIGHT)
 AXE_DIR := $(TOOLS)/axe-core-$(AXE)
 
+# MOTO plays AWS in the tests. Its version and those of all that it needs stand in cloud/aws/awstest/requirements.txt.
+MOTO := $(TOOLS)/moto-5.2.5
+
 .PHONY: build generate demo test check bench fmt clean java nextflow test-tools plugin
 
 build: generate ## bin/wherry
@@ -43,7 +46,8 @@ TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \
   WHERRY_TEST_NF_PLUGINS=$$([ -d $(PLUGINS)/nf-tower-1.9.3 ] && echo $(PLUGINS) || true) \
   PLAYWRIGHT_DRIVER_PATH=$(DRIVER) PLAYWRIGHT_NODEJS_PATH=$$(command -v node) \
   CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser)} \
-  AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots
+  AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots \
+  MOTO_SERVER=$$([ -f $(MOTO)/ready ] && echo $(MOTO)/bin/moto_server || true)
 
 test: build test-tools ## everything, the browser tests included
 	@$(GO) vet ./...
@@ -89,7 +93,7 @@ $(JARS): nextflow/pom.xml nextflow/jars.sha256 | java
 	fi
 	nextflow/fetch.sh $(JARS)
 
-test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) plugin
+test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(MOTO)/ready plugin
 
 $(TOOLS)/browser:
 	@mkdir -p $(TOOLS)
@@ -114,6 +118,18 @@ $(DRIVER): | $(TOOLS)/browser
 	@$(call npm_get,playwright-core,$(PLAYWRIGHT),$(PLAYWRIGHT_SHA256))
 $(AXE_DIR): | $(TOOLS)/browser
 	@$(call npm_get,axe-core,$(AXE),$(AXE_SHA256))
+
+# The scripts of a venv name its folder, so it is made in its place, and the file ready tells that it is whole.
+$(MOTO)/ready: cloud/aws/awstest/requirements.txt
+	@mkdir -p $(TOOLS)
+	if ! python3 -c 'import ensurepip' 2>/dev/null; then
+	  $(call apt,python3 python3-venv)
+	fi
+	rm -f $@
+	rm -rf $(MOTO)
+	python3 -m venv $(MOTO)
+	$(MOTO)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< >&2
+	touch $@
 
 # The nf-tower plugin, for the tests that want the real one; where it is not at hand they say that they were skipped.
 NF_TOWER := ../shared/nextflow/nf-tower-1.9.3.zip

@@ -21,6 +21,8 @@ var mayImport = map[string][]string{
 	"bench":            {},
 	"cloud":            {"platform"},
 	"cloud/local":      {"cloud", "platform"},
+	"cloud/aws":        {"cloud", "platform"},
+	"cloud/aws/awstest": {},
 	"db":               {"platform"},
 	"agent":            {"platform"},
 	"jobs":             {"cloud", "db", "platform"},
@@ -29,7 +31,7 @@ var mayImport = map[string][]string{
 	"handlers":         {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":     {"handlers", "jobs", "db", "platform"},
 	"web":              {"handlers", "handlers/api", "static", "db", "platform"},
-	"":                 {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "agent", "examples", "platform"},
+	"":                 {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "agent", "examples", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -117,7 +119,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`"(WHERRY_[A-Z_]+)"`)
+	names := regexp.MustCompile(`"((?:WHERRY|TOWER)_[A-Z_]+)"`)
 	found := 0
 	for _, file := range []string{"settings.go"} {
 		text, err := os.ReadFile(file)
@@ -131,7 +133,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	if found < 7 {
+	if found < 9 {
 		t.Errorf("only %d settings were found", found)
 	}
 }

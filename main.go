@@ -21,6 +21,7 @@ Usage:
   wherry serve [--data DIR] [--address HOST:PORT]   serve the portal
   wherry demo [--once] [--data DIR] [--address HOST:PORT]
                                                     a portal with examples, ready to look at
+  wherry permissions [--narrow BUCKET]              print the IAM policy that credentials for AWS need
   wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
   wherry version
 
@@ -32,6 +33,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"serve":        serveCommand,
 	"demo":         demoCommand,
 	"sign-in-link": signInLinkCommand,
+	"permissions":  permissionsCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
 	"version": func(context.Context, []string) error {

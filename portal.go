@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"wherry/cloud"
+	"wherry/cloud/aws"
 	"wherry/cloud/local"
 	"wherry/db"
 	"wherry/handlers"
@@ -56,11 +57,15 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if p.listener, err = net.Listen("tcp", s.address); err != nil {
 		return p, fmt.Errorf("listening: %w (is another portal running? --address takes another one)", err)
 	}
-	p.wire(key)
+	id, err := p.db.PortalID(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.wire(key, id)
 	return p, nil
 }
 
-func (p *portal) wire(key []byte) {
+func (p *portal) wire(key []byte, id string) {
 	here := localURL(p.listener.Addr())
 	if p.url == "" {
 		p.url = here
@@ -70,11 +75,14 @@ func (p *portal) wire(key []byte) {
 	}
 	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
-	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Key: key, PortalURL: p.agentURL, Log: p.log,
+	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: aws.New(aws.Config{
+		Credentials: p.db.OpenCredentials, PortalID: id, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials})}
+	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
 		Times: jobs.Times{Lifetime: p.lifetime}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
-		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit()},
-		API:   &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
+			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials},
+		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
 }
 
 // run works until ctx is done. The loops stop last, so that what a request has just wished for is begun.

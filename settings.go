@@ -25,11 +25,16 @@ type settings struct {
 	nextflow string        // WHERRY_NEXTFLOW: the nextflow command of machines on this host
 	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
 	log      *slog.Logger
+
+	// The names of these two are those that users of the reference platform have in their deployments.
+	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
+	instanceCredentials bool   // TOWER_ALLOW_INSTANCE_CREDENTIALS: credentials may be a role without an External ID
 }
 
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
-	s := settings{url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow")}
+	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), instanceCredentials: os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS") == "true",
+		url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow")}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")

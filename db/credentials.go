@@ -62,7 +62,7 @@ func (d *DB) AddCredentials(ctx context.Context, c *platform.Credentials) error 
 
 // UpdateCredentials saves changed credentials. An empty SecretKey keeps the one that is there, except where the mode has
 // none. What was found out about them before is forgotten.
-func (d *DB) UpdateCredentials(ctx context.Context, c platform.Credentials) error {
+func (d *DB) UpdateCredentials(ctx context.Context, c *platform.Credentials) error {
 	return d.inTx(ctx, func(t *tx) error {
 		gone := platform.Errorf(platform.CodeNotFound, "The credentials were deleted meanwhile.")
 		err := t.exec(ctx, gone, `UPDATE credentials SET name = ?1, mode = ?2, access_key = ?3,
@@ -118,4 +118,9 @@ func (d *DB) DeleteCredentials(ctx context.Context, workspaceID int64, id string
 		return t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The credentials were deleted already."),
 			`DELETE FROM credentials WHERE workspace_id = ? AND id = ?`, workspaceID, id)
 	})
+}
+
+// ComputeEnvsOf lists the environments that need credentials.
+func (d *DB) ComputeEnvsOf(ctx context.Context, credentialsID string) ([]platform.ComputeEnv, error) {
+	return all(ctx, d.read, scanComputeEnv, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE credentials_id = ? AND deleted_at = 0 ORDER BY name`, credentialsID)
 }

@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"context"
-	"maps"
 	"net/http"
 	"time"
 
@@ -18,39 +16,49 @@ func (h *Handlers) ComputeEnvs(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.live(c, &s, ""); err != nil {
+		return err
+	}
 	l := views.ComputeEnvList{Now: time.Now()}
 	if l.Envs, err = h.DB.ComputeEnvs(c.Request().Context(), s.Member.Workspace.ID); err != nil {
 		return err
 	}
+	if c.QueryParam("part") == "list" {
+		return render(c, http.StatusOK, views.ComputeEnvsTable(s, l))
+	}
 	return render(c, http.StatusOK, views.ComputeEnvsPage(s, l))
 }
 
-// NewComputeEnv shows the form for a new environment.
-func (h *Handlers) NewComputeEnv(c echo.Context) error {
-	return h.showComputeEnv(c, http.StatusOK, views.ComputeEnvForm{Env: platform.ComputeEnv{Platform: platform.PlatformLocal}})
-}
-
-// AddComputeEnv saves a new environment.
-func (h *Handlers) AddComputeEnv(c echo.Context) error {
-	return h.saveComputeEnv(c, platform.ComputeEnv{WorkspaceID: Member(c).Workspace.ID}, h.DB.AddComputeEnv)
-}
-
-// EditComputeEnv shows the form of an environment.
-func (h *Handlers) EditComputeEnv(c echo.Context) error {
+// ComputeEnv shows one environment: its state, what it is set to, and what was made for it.
+func (h *Handlers) ComputeEnv(c echo.Context) error {
 	e, err := h.computeEnvParam(c)
+	if platform.ErrorCode(err) == platform.CodeNotFound && c.QueryParam("part") != "" {
+		return redirect(c, base(c)+"/compute-envs", "compute-env-deleted") // the page was open while it went
+	}
 	if err != nil {
 		return err
 	}
-	return h.showComputeEnv(c, http.StatusOK, views.ComputeEnvForm{Env: e, Environment: platform.FormatEnvironment(e.Config.Environment)})
-}
-
-// UpdateComputeEnv saves a changed environment.
-func (h *Handlers) UpdateComputeEnv(c echo.Context) error {
-	e, err := h.computeEnvParam(c)
+	s, err := h.shell(c, string(e.Status)+" "+e.Name, "compute-envs")
 	if err != nil {
 		return err
 	}
-	return h.saveComputeEnv(c, e, func(ctx context.Context, e *platform.ComputeEnv) error { return h.DB.UpdateComputeEnv(ctx, *e) })
+	if err := h.live(c, &s, ""); err != nil {
+		return err
+	}
+	d := views.ComputeEnvDetail{Env: e, Now: time.Now()}
+	ctx := c.Request().Context()
+	if d.Resources, err = h.DB.Resources(ctx, e.ID); err != nil {
+		return err
+	}
+	if e.CredentialsID != "" {
+		if d.Credentials, err = h.DB.Credentials(ctx, e.WorkspaceID, e.CredentialsID); err != nil {
+			return err
+		}
+	}
+	if c.QueryParam("part") == "state" {
+		return render(c, http.StatusOK, views.ComputeEnvState(s, d))
+	}
+	return render(c, http.StatusOK, views.ComputeEnvPage(s, d))
 }
 
 // MakePrimary makes an environment the one that new launches start with.
@@ -65,7 +73,45 @@ func (h *Handlers) MakePrimary(c echo.Context) error {
 	return redirect(c, base(c)+"/compute-envs", "compute-env-primary")
 }
 
-// DeleteComputeEnv deletes an environment that nothing runs in.
+// DisableComputeEnv keeps new runs out of an environment.
+func (h *Handlers) DisableComputeEnv(c echo.Context) error {
+	return h.moveComputeEnv(c, platform.ComputeEnvDisabled, "compute-env-disabled")
+}
+
+// EnableComputeEnv lets runs into an environment again, once all that it needs is there.
+func (h *Handlers) EnableComputeEnv(c echo.Context) error {
+	return h.moveComputeEnv(c, platform.ComputeEnvCreating, "compute-env-enabled")
+}
+
+// RetryComputeEnv makes what could not be made.
+func (h *Handlers) RetryComputeEnv(c echo.Context) error {
+	return h.moveComputeEnv(c, platform.ComputeEnvCreating, "compute-env-made")
+}
+
+func (h *Handlers) moveComputeEnv(c echo.Context, to platform.ComputeEnvStatus, done string) error {
+	e, err := h.computeEnvParam(c)
+	if err != nil {
+		return err
+	}
+	if err := h.DB.MoveComputeEnv(c.Request().Context(), e, to, ""); err != nil {
+		return err
+	}
+	return redirect(c, base(c)+"/compute-envs/"+e.ID, done)
+}
+
+// CheckComputeEnv asks a loop to look at an environment now.
+func (h *Handlers) CheckComputeEnv(c echo.Context) error {
+	e, err := h.computeEnvParam(c)
+	if err != nil {
+		return err
+	}
+	if err := h.DB.AskComputeEnvCheck(c.Request().Context(), e); err != nil {
+		return err
+	}
+	return redirect(c, base(c)+"/compute-envs/"+e.ID, "compute-env-check")
+}
+
+// DeleteComputeEnv begins to delete an environment in which nothing runs.
 func (h *Handlers) DeleteComputeEnv(c echo.Context) error {
 	e, err := h.computeEnvParam(c)
 	if err != nil {
@@ -74,50 +120,26 @@ func (h *Handlers) DeleteComputeEnv(c echo.Context) error {
 	if err := h.DB.DeleteComputeEnv(c.Request().Context(), e.WorkspaceID, e.ID); err != nil {
 		return err
 	}
-	return redirect(c, base(c)+"/compute-envs", "compute-env-deleted")
+	return redirect(c, base(c)+"/compute-envs", "compute-env-deleting")
+}
+
+// ForgetComputeEnv gives up an environment whose account does not answer any more, and shows what may remain there.
+func (h *Handlers) ForgetComputeEnv(c echo.Context) error {
+	e, err := h.computeEnvParam(c)
+	if err != nil {
+		return err
+	}
+	left, err := h.DB.ForgetComputeEnv(c.Request().Context(), e)
+	if err != nil {
+		return err
+	}
+	s, err := h.shell(c, "Forgotten: "+e.Name, "compute-envs")
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, views.ComputeEnvForgotten(s, e, left))
 }
 
 func (h *Handlers) computeEnvParam(c echo.Context) (platform.ComputeEnv, error) {
 	return h.DB.ComputeEnv(c.Request().Context(), Member(c).Workspace.ID, c.Param("env"))
-}
-
-// saveComputeEnv reads the form over e, checks it, asks the platform whether it can work, and saves it.
-func (h *Handlers) saveComputeEnv(c echo.Context, e platform.ComputeEnv, save func(context.Context, *platform.ComputeEnv) error) error {
-	f := views.ComputeEnvForm{Environment: c.FormValue("environment"), Errors: platform.FieldErrors{}}
-	e.Name, e.Platform, e.WorkDir = c.FormValue("name"), platform.PlatformName(c.FormValue("platform")), c.FormValue("workDir")
-	e.Config = platform.ComputeEnvConfig{NextflowConfig: c.FormValue("nextflowConfig"), PreRunScript: c.FormValue("preRunScript"), PostRunScript: c.FormValue("postRunScript")}
-	var err error
-	if e.Config.Environment, err = platform.ParseEnvironment(f.Environment); err != nil {
-		f.Errors["environment"] = err.Error()
-	}
-	errs, err := fieldErrors(e.Clean())
-	if err != nil {
-		return err
-	}
-	maps.Copy(f.Errors, errs)
-	if len(f.Errors) == 0 {
-		e.Status, e.Message = platform.ComputeEnvAvailable, ""
-		if err := h.Clouds[e.Platform].Check(c.Request().Context(), e); err != nil {
-			f.Errors["workDir"] = err.Error()
-		}
-	}
-	if len(f.Errors) == 0 {
-		if errs, err = fieldErrors(save(c.Request().Context(), &e)); err != nil {
-			return err
-		}
-		maps.Copy(f.Errors, errs)
-	}
-	if len(f.Errors) > 0 {
-		f.Env = e
-		return h.showComputeEnv(c, http.StatusUnprocessableEntity, f)
-	}
-	return redirect(c, base(c)+"/compute-envs", "compute-env-saved")
-}
-
-func (h *Handlers) showComputeEnv(c echo.Context, status int, f views.ComputeEnvForm) error {
-	s, err := h.shell(c, "Compute environment", "compute-envs")
-	if err != nil {
-		return err
-	}
-	return render(c, status, views.ComputeEnvPage(s, f))
 }

@@ -23,6 +23,12 @@ type Handlers struct {
 	DB     *db.DB
 	Clouds map[platform.PlatformName]cloud.Cloud
 	Log    *slog.Logger
+	// Accounts are the platforms that need credentials.
+	Accounts map[platform.PlatformName]cloud.Account
+	Pending  *Pending
+	// JumpRoleARN and InstanceCredentials are how this portal assumes the roles of credentials (cloud/aws).
+	JumpRoleARN         string
+	InstanceCredentials bool
 
 	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
 	BeginSession func(c echo.Context, userID int64) error
@@ -99,13 +105,20 @@ func (h *Handlers) live(c echo.Context, s *components.Shell, runID string) (err 
 
 // notices are the sentences about what was just done, by the name that a redirect carries.
 var notices = map[string]string{
-	"pipeline-saved":      "The pipeline was saved.",
-	"pipeline-deleted":    "The pipeline was deleted. Its runs are kept.",
-	"compute-env-saved":   "The compute environment was saved.",
-	"compute-env-deleted": "The compute environment was deleted. Runs that used it are kept.",
-	"compute-env-primary": "New launches start with this compute environment now.",
-	"cancel-asked":        "Cancel was asked for. Nextflow stops its tasks first.",
-	"signed-out":          "You are signed out.",
+	"pipeline-saved":       "The pipeline was saved.",
+	"pipeline-deleted":     "The pipeline was deleted. Its runs are kept.",
+	"compute-env-saved":    "The compute environment was saved.",
+	"compute-env-deleted":  "The compute environment was deleted. Runs that used it are kept.",
+	"compute-env-primary":  "New launches start with this compute environment now.",
+	"compute-env-made":     "The compute environment was saved. What it needs in the account is being made.",
+	"compute-env-deleting": "The compute environment is being deleted, with all that was made for it.",
+	"compute-env-check":    "The compute environment is looked at now.",
+	"compute-env-enabled":  "The compute environment takes runs again.",
+	"compute-env-disabled": "The compute environment takes no new runs. Those that run go on.",
+	"credentials-saved":    "The credentials were saved.",
+	"credentials-deleted":  "The credentials were deleted.",
+	"cancel-asked":         "Cancel was asked for. Nextflow stops its tasks first.",
+	"signed-out":           "You are signed out.",
 }
 
 // render answers with a page or a fragment.

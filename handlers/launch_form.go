@@ -37,9 +37,15 @@ func showLaunch(l platform.Launch) views.LaunchForm {
 	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", ")}
 }
 
-// addEnvs offers the workspace's environments, and chooses the first where none was.
-func (h *Handlers) addEnvs(c echo.Context, f *views.LaunchForm) (err error) {
-	f.Envs, err = h.DB.ComputeEnvs(c.Request().Context(), Member(c).Workspace.ID)
+// addEnvs offers the workspace's environments that take runs, and chooses the first where none was.
+func (h *Handlers) addEnvs(c echo.Context, f *views.LaunchForm) error {
+	envs, err := h.DB.ComputeEnvs(c.Request().Context(), Member(c).Workspace.ID)
+	for _, e := range envs {
+		if e.Status == platform.ComputeEnvAvailable {
+			f.Envs = append(f.Envs, e)
+		}
+	}
+	f.OtherEnvs = len(envs) - len(f.Envs)
 	if err == nil && f.Launch.ComputeEnvID == "" && len(f.Envs) > 0 && len(f.Errors) == 0 {
 		f.Launch.ComputeEnvID = f.Envs[0].ID
 	}
@@ -68,7 +74,11 @@ func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func()
 		return env, err
 	}
 	maps.Copy(f.Errors, errs)
-	if place, ok := h.Clouds[env.Platform]; ok && len(f.Errors) == 0 {
+	place, ok := h.Clouds[env.Platform]
+	if !ok {
+		f.Errors.Add("computeEnvId", "This version of Wherry does not start machines on the platform %s yet. Choose another compute environment.", env.Platform)
+	}
+	if ok && len(f.Errors) == 0 {
 		if errs, err = fieldErrors(place.CheckLaunch(c.Request().Context(), env, f.Launch)); err != nil {
 			return env, err
 		}

@@ -35,6 +35,8 @@ const (
 	EditPipelines    Permission = "pipelines:edit"
 	ViewComputeEnvs  Permission = "compute-envs:view"
 	EditComputeEnvs  Permission = "compute-envs:edit"
+	ViewCredentials  Permission = "credentials:view"
+	EditCredentials  Permission = "credentials:edit"
 	ConnectToStudios Permission = "studios:connect"
 	ManageMembers    Permission = "members:manage"
 	ManageWorkspace  Permission = "workspace:manage"
@@ -49,6 +51,8 @@ var permissions = map[Permission][]Role{
 	EditPipelines:    {RoleOwner, RoleAdmin, RoleMaintain},
 	ViewComputeEnvs:  {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect, RoleView},
 	EditComputeEnvs:  {RoleOwner, RoleAdmin},
+	ViewCredentials:  {RoleOwner, RoleAdmin, RoleMaintain},
+	EditCredentials:  {RoleOwner, RoleAdmin},
 	ConnectToStudios: {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect},
 	ManageMembers:    {RoleOwner, RoleAdmin},
 	ManageWorkspace:  {RoleOwner},

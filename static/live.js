@@ -3,7 +3,7 @@
 const body = document.body;
 const url = body.dataset.events;
 const note = document.getElementById("connection");
-const KINDS = ["run", "tasks", "machine", "pipelines", "compute-envs"];
+const KINDS = ["run", "tasks", "machine", "pipelines", "compute-envs", "credentials"];
 const HIDDEN_AFTER = 10_000; // ms: a hidden tab lets its connection go, because browsers allow six to one host
 const POLL_EVERY = 10_000; // ms: how often a hidden tab asks instead
 

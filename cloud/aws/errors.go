@@ -67,6 +67,7 @@ func translate(err error) error {
 	out := &cloud.Error{Kind: cloud.KindTransient, Details: details(err)}
 	var api smithy.APIError
 	var netErr net.Error
+	var garbled *smithy.DeserializationError
 	switch {
 	case errors.As(err, &api):
 		describe(out, api, err)
@@ -74,6 +75,8 @@ func translate(err error) error {
 		out.Message = "AWS did not answer in time. Try again; if it goes on, look at the portal's way to the internet."
 	case errors.Is(err, context.Canceled):
 		out.Message = "The question to AWS was broken off."
+	case errors.As(err, &garbled):
+		out.Message = "What came back is no answer of AWS. Something on the portal's way to AWS may have answered in its place."
 	default:
 		out.Message = "AWS could not be reached: " + cause(err) + ". Look at the portal's way to the internet."
 	}

@@ -101,11 +101,14 @@ func atCredentials(err error) error {
 }
 
 func findType(ctx context.Context, cfg awssdk.Config, name string) (*types.InstanceTypeInfo, error) {
-	found, err := describeTypes(ctx, cfg, filter("instance-type", name))
-	if err != nil || len(found) == 0 {
+	out, err := ec2.NewFromConfig(cfg).DescribeInstanceTypes(ctx, &ec2.DescribeInstanceTypesInput{InstanceTypes: []types.InstanceType{types.InstanceType(name)}})
+	if hasCode(err, "InvalidInstanceType") || (err == nil && len(out.InstanceTypes) == 0) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	return &found[0], nil
+	return &out.InstanceTypes[0], nil
 }
 
 // findImage reads the environment's image, or the one that it gets by default.

@@ -139,6 +139,25 @@ func envTone(s platform.ComputeEnvStatus) string {
 		return "is-good"
 	case platform.ComputeEnvErrored, platform.ComputeEnvInvalid:
 		return "is-bad"
+	case platform.ComputeEnvCreating, platform.ComputeEnvDeleting:
+		return "is-run"
 	}
-	return "is-warn"
+	return ""
+}
+
+func credentialsTone(s platform.CredentialsStatus) string {
+	if s == platform.CredentialsAvailable {
+		return "is-good"
+	}
+	return "is-bad"
+}
+
+func resourceTone(s platform.ResourceState) string {
+	switch s {
+	case platform.ResourceMade:
+		return "is-good"
+	case platform.ResourceWanted:
+		return "is-run"
+	}
+	return ""
 }
