@@ -76,13 +76,22 @@ func (p *portal) wire(key []byte, id string) {
 	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
 	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: aws.New(aws.Config{
-		Credentials: p.db.OpenCredentials, PortalID: id, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials})}
+		Credentials: p.useCredentials, PortalID: id, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials})}
 	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
 		Times: jobs.Times{Lifetime: p.lifetime}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
 			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+}
+
+// useCredentials opens credentials for a use, and writes down that they were used.
+func (p *portal) useCredentials(ctx context.Context, id string) (platform.Credentials, error) {
+	c, err := p.db.OpenCredentials(ctx, id)
+	if err != nil {
+		return c, err
+	}
+	return c, p.db.CredentialsUsed(ctx, id)
 }
 
 // run works until ctx is done. The loops stop last, so that what a request has just wished for is begun.

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -24,7 +23,7 @@ type sealer struct {
 const sealVersion = "v1"
 
 // errSealed is for a value that another key sealed, or that was changed or moved since.
-var errSealed = errors.New("a sealed value cannot be opened with this data folder's key file: restore the key file that belongs to the database")
+var errSealed = platform.Errorf(platform.CodeConflict, "The secret cannot be opened with the key file of this data folder. Whoever operates the portal restores the key file that belongs to the database; or enter the secret again.")
 
 func newSealer(key []byte) (*sealer, error) {
 	derived, err := hkdf.Key(sha256.New, key, nil, "wherry sealed values "+sealVersion, 32)

@@ -37,6 +37,12 @@ type portal struct {
 // newPortal starts a portal on an empty data folder. plugin lets Nextflow have its nf-tower plugin.
 func newPortal(t *testing.T, plugin bool) *portal {
 	t.Helper()
+	return newPortalWith(t, plugin)
+}
+
+// newPortalWith gives the portal more variables.
+func newPortalWith(t *testing.T, plugin bool, env ...string) *portal {
+	t.Helper()
 	data := t.TempDir()
 	p := &portal{t: t, data: data, addr: freeAddress(t), log: &syncBuffer{}}
 	p.url = "http://" + p.addr
@@ -46,6 +52,7 @@ func newPortal(t *testing.T, plugin bool) *portal {
 	}
 	must(t, os.MkdirAll(pluginDir, 0o755))
 	p.env = append(os.Environ(), "WHERRY_NEXTFLOW="+nextflow, "NXF_PLUGINS_DIR="+pluginDir, "NXF_OPTS=-Xmx256m", "NXF_HOME="+filepath.Join(data, "nxf-home"))
+	p.env = append(p.env, env...)
 	p.start()
 	t.Cleanup(p.cleanUp)
 	d, err := db.Open(t.Context(), data)

@@ -149,10 +149,8 @@ func (h *Handlers) answerTest(c echo.Context, token string) error {
 func inWords(err error) string {
 	var e *cloud.Error
 	switch {
-	case errors.As(err, &e) && e.Details != "":
-		return e.Message + " [" + e.Details + "]"
 	case errors.As(err, &e):
-		return e.Message
+		return platform.WithDetails(e.Message, e.Details)
 	case platform.ErrorCode(err) != "":
 		return err.Error()
 	}

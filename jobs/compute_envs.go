@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"wherry/cloud"
@@ -39,18 +38,11 @@ func forPeople(err error) string {
 	case err == nil:
 		return ""
 	case errors.As(err, &c):
-		return strings.TrimSpace(c.Message + " " + inBrackets(c.Details))
+		return platform.WithDetails(c.Message, c.Details)
 	case platform.ErrorCode(err) != "":
 		return err.Error()
 	}
 	return "Something went wrong in the portal itself; its log says what. Wherry tries again."
-}
-
-func inBrackets(details string) string {
-	if details == "" {
-		return ""
-	}
-	return "[" + details + "]"
 }
 
 // stepEnvironment makes, removes or checks what an environment has in its account.
@@ -144,13 +136,10 @@ func (j *Jobs) validate(ctx context.Context, env platform.ComputeEnv) error {
 	return nil
 }
 
-// noteCredentials writes down that credentials were used, and whether they worked, as far as the outcome tells.
+// noteCredentials writes down whether credentials worked, as far as the outcome tells.
 func (j *Jobs) noteCredentials(ctx context.Context, env platform.ComputeEnv, outcome error) error {
 	if env.CredentialsID == "" || ctx.Err() != nil {
 		return nil
-	}
-	if err := j.DB.CredentialsUsed(ctx, env.CredentialsID); err != nil {
-		return err
 	}
 	status := platform.CredentialsAvailable
 	switch {

@@ -72,3 +72,18 @@ func (f FieldErrors) OrNil() error {
 	}
 	return f
 }
+
+// WithDetails joins what people are told and what only the curious, or a provider's support, want to know: the details
+// are what follows the first line end.
+func WithDetails(message, details string) string {
+	if details == "" {
+		return message
+	}
+	return message + "\n" + details
+}
+
+// SplitDetails is the opposite of WithDetails.
+func SplitDetails(text string) (message, details string) {
+	message, details, _ = strings.Cut(text, "\n")
+	return message, details
+}
