@@ -134,13 +134,14 @@ func (f *fakeCloud) callCount() int {
 
 // world is a database, a cloud and the loops over both.
 type world struct {
-	t      *testing.T
-	db     *db.DB
-	cloud  *fakeCloud
-	times  Times
-	member platform.Member
-	env    platform.ComputeEnv
-	stop   func()
+	t       *testing.T
+	db      *db.DB
+	cloud   *fakeCloud
+	account *fakeAccount
+	times   Times
+	member  platform.Member
+	env     platform.ComputeEnv
+	stop    func()
 }
 
 var quick = Times{Poll: 10 * time.Millisecond, Backoff: 20 * time.Millisecond, Drain: 10 * time.Millisecond, Sweep: time.Hour,
@@ -150,7 +151,7 @@ func newWorld(t *testing.T, times Times) *world {
 	t.Helper()
 	d, err := db.Open(t.Context(), t.TempDir())
 	must(t, err)
-	w := &world{t: t, db: d, cloud: newFakeCloud(), times: times, stop: func() {}}
+	w := &world{t: t, db: d, cloud: newFakeCloud(), account: &fakeAccount{there: map[string]bool{}}, times: times, stop: func() {}}
 	w.member, err = d.SetUp(t.Context(), platform.SetUp{Email: "ada@example.org", UserName: "ada", Organization: "lab", Workspace: "rivers"}, "")
 	must(t, err)
 	w.env = platform.ComputeEnv{WorkspaceID: w.member.Workspace.ID, Name: "here", Platform: platform.PlatformLocal, WorkDir: "/w", Status: platform.ComputeEnvAvailable}
@@ -169,7 +170,8 @@ func (w *world) start() *Jobs {
 
 // startIn runs the loops until stop, or until ctx is done: for them that is the end of their process.
 func (w *world) startIn(ctx context.Context, cancel func()) *Jobs {
-	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud}, Key: []byte("key"), Times: w.times, Log: slog.New(slog.DiscardHandler)}
+	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud},
+		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: w.account}, Key: []byte("key"), Times: w.times, Log: slog.New(slog.DiscardHandler)}
 	done := make(chan struct{})
 	go func() {
 		j.Run(ctx)
