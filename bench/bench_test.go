@@ -47,7 +47,8 @@ func newSite(b *testing.B, place cloud.Cloud) *site {
 	must(b, err)
 	log, key := slog.New(slog.DiscardHandler), []byte("key")
 	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: place}
-	server := &web.Server{DB: d, Hub: web.NewHub(d), Log: log, Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit()},
+	server := &web.Server{DB: d, Hub: web.NewHub(d), Log: log, Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(),
+		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: silentAccount{}}, Pending: handlers.NewPending()},
 		API: &api.API{DB: d, Key: key, Log: log}}
 	s := &site{db: d, Server: httptest.NewServer(server.Handler())}
 	loops := &jobs.Jobs{DB: d, Clouds: clouds, Key: key, PortalURL: s.URL, Log: log}
@@ -330,5 +331,58 @@ func BenchmarkLogChunksIntoSQLite(b *testing.B) {
 		took := time.Since(began)
 		table(b, "log chunk of 2 KiB into SQLite, 8 writers", times)
 		fmt.Printf("  that is %.0f chunks and %.1f MiB a second\n", float64(len(times))/took.Seconds(), float64(len(times)*len(chunk))/took.Seconds()/(1<<20))
+	}
+}
+
+// silentAccount never answers.
+type silentAccount struct{ cloud.Account }
+
+func (silentAccount) Regions() []cloud.Region { return []cloud.Region{{Name: "eu-west-1"}} }
+
+func (silentAccount) Lookup(ctx context.Context, _ cloud.LookupRequest) (cloud.Choices, error) {
+	<-ctx.Done()
+	return cloud.Choices{}, ctx.Err()
+}
+
+func (silentAccount) Validate(ctx context.Context, _ platform.ComputeEnv) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// BenchmarkFormsWhileAWSIsSilent is how long someone waits for the form of an environment on AWS, for its choices, and for an
+// answer to Save, while the account never answers.
+func BenchmarkFormsWhileAWSIsSilent(b *testing.B) {
+	s := newSite(b, local.New(local.Config{Dir: b.TempDir()}))
+	c := platform.Credentials{WorkspaceID: s.member.Workspace.ID, Name: "key", Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: "secret"}
+	must(b, s.db.AddCredentials(b.Context(), &c))
+	ask := func(method, path string, form url.Values) {
+		r, err := http.NewRequest(method, s.URL+ws+path, strings.NewReader(form.Encode()))
+		must(b, err)
+		r.Header.Set("HX-Request", "true")
+		r.Header.Set("X-CSRF-Token", s.csrf)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := s.browser.Do(r)
+		must(b, err)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			b.Fatalf("%s %s: %s", method, path, resp.Status)
+		}
+	}
+	for range b.N {
+		var times []time.Duration
+		for i := range 100 {
+			for _, request := range []func(){
+				func() { ask(http.MethodGet, "/compute-envs/new?platform=aws-cloud", nil) },
+				func() { ask(http.MethodGet, "/compute-envs/lookup/vpcId?region=eu-west-1&credentialsId="+c.ID, nil) },
+				func() {
+					ask(http.MethodPost, "/compute-envs", url.Values{"platform": {"aws-cloud"}, "name": {fmt.Sprint("e", i)}, "credentialsId": {c.ID}, "region": {"eu-west-1"}, "workDir": {"s3://rivers/work"}})
+				},
+			} {
+				began := time.Now()
+				request()
+				times = append(times, time.Since(began))
+			}
+		}
+		table(b, "form of an environment while AWS is silent", times)
 	}
 }

@@ -151,15 +151,18 @@ next:
 	}
 }
 
-// groovyText writes text between the single quotes of a Nextflow configuration, where only these characters mean
-// something.
-var groovyText = strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`, "\r", `\r`)
+// Nextflow writes the values of its env scope between double quotes into each task's script, as they are, so the
+// characters that bash reads there are escaped first; and the configuration reads its single quotes as Groovy does.
+var (
+	bashText   = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`")
+	groovyText = strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`, "\r", `\r`)
+)
 
 // TaskEnvironmentConfig writes variables as the env scope of a Nextflow configuration, by which tasks get them.
 func TaskEnvironmentConfig(env []Env) string {
 	var b strings.Builder
 	for _, e := range env {
-		b.WriteString("env." + e.Name + " = '" + groovyText.Replace(e.Value) + "'\n")
+		b.WriteString("env." + e.Name + " = '" + groovyText.Replace(bashText.Replace(e.Value)) + "'\n")
 	}
 	return b.String()
 }
