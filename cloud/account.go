@@ -17,7 +17,7 @@ type Account interface {
 	Identify(ctx context.Context, c platform.Credentials) (Identity, error)
 	// Trust returns the policy that the credentials' role must have so that Wherry can assume it.
 	Trust(ctx context.Context, c platform.Credentials) (Trust, error)
-	// Permissions returns what the credentials must be allowed, by purpose. With a bucket it is narrowed to what Wherry
+	// Permissions returns what the credentials must be allowed, all in one policy and by purpose. With a bucket it is narrowed to what Wherry
 	// makes by name, and to that bucket.
 	Permissions(bucket string) []Permissions
 	// Lookup returns what can be chosen for a field.

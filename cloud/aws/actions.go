@@ -128,9 +128,10 @@ func guard(stack *middleware.Stack) error {
 		}), middleware.After)
 }
 
-// Permissions returns the policies that credentials need, by purpose. With a bucket they are narrowed to what Wherry makes
+// Permissions returns the policies that credentials need, all in one and by purpose. With a bucket they are narrowed to what Wherry makes
 // by name and to that bucket.
 func (a *AWS) Permissions(bucket string) (list []cloud.Permissions) {
+	list = append(list, cloud.Permissions{Purpose: "all", Title: "Everything in one policy", Document: PolicyDocument(bucket)})
 	for _, p := range purposes {
 		list = append(list, cloud.Permissions{Purpose: string(p.purpose), Title: p.title, Optional: p.optional,
 			Document: document(statements(p.purpose, p.sid, bucket))})
