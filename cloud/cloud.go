@@ -16,15 +16,19 @@ import (
 // use, and returns an *Error whose Kind tells what to do.
 type Cloud interface {
 	// Start asks for the machine. It is idempotent by req.MachineID: at most one instance ever exists for it, however often,
-	// and from however many crashed portals, it is asked. The answer is the instance's id.
-	Start(ctx context.Context, env platform.ComputeEnv, req StartRequest) (instanceID string, err error)
-	// Describe tells how the machine is. A machine that never was, and one long gone, are both StatusGone.
-	Describe(ctx context.Context, env platform.ComputeEnv, machineID, instanceID string) (Instance, error)
-	// Terminate asks for the machine's end, with all its processes and disks. For one that is gone it does nothing. After it,
-	// Start for the same machine starts nothing.
-	Terminate(ctx context.Context, env platform.ComputeEnv, machineID, instanceID string) error
+	// and from however many crashed portals, it is asked, as long as what it kept (req.Keep) comes back with req.Placement.
+	Start(ctx context.Context, env platform.ComputeEnv, req StartRequest) (Started, error)
+	// Describe tells how the machine is. A machine that never was, and one long gone, are both StatusGone; one that may exist
+	// although the platform does not show it yet is StatusPending.
+	Describe(ctx context.Context, env platform.ComputeEnv, m platform.Machine) (Instance, error)
+	// Terminate asks for the machine's end, with all its processes and disks. For one that is gone it does nothing.
+	Terminate(ctx context.Context, env platform.ComputeEnv, m platform.Machine) error
 	// List finds every machine that this portal ever started in the environment and that is not gone.
 	List(ctx context.Context, env platform.ComputeEnv) ([]Instance, error)
+	// Recover reads back what the agent of a run's machine left for a portal that did not hear it. Nothing left is no error.
+	Recover(ctx context.Context, env platform.ComputeEnv, req RecoverRequest) (Recovered, error)
+	// LastWords are the last lines of the machine's console, where the platform shows them and allows it; "" otherwise.
+	LastWords(ctx context.Context, env platform.ComputeEnv, m platform.Machine) string
 	// Open opens a file in a run's work directory for reading. name is relative to workDir, with slashes, and must be
 	// inside it (fs.ErrNotExist, or an *Error of KindInvalid).
 	Open(ctx context.Context, env platform.ComputeEnv, workDir, name string) (fs.File, error)
@@ -38,10 +42,40 @@ type Cloud interface {
 // StartRequest is what a machine needs to come up and find its portal.
 type StartRequest struct {
 	MachineID  string
-	RunID      string
+	RunID      string // empty: a warm machine
+	RunName    string // for people who look at the platform's own pages
+	UserName   string
 	PortalURL  string        // where the agent reaches the portal
 	ClaimToken string        // given to the agent, which exchanges it once for its work
 	Lifetime   time.Duration // dead-man's timer: without word from the portal for so long, the machine ends itself
+	// Placement is what an earlier Start for this machine kept last; empty: nothing.
+	Placement string
+	// Keep writes down for good, before it returns, what a repeated Start must know: it is called before the platform is asked.
+	Keep func(ctx context.Context, placement string) error
+}
+
+// Started is a machine that the platform accepted.
+type Started struct {
+	InstanceID string
+	Hardware   platform.Hardware
+}
+
+// RecoverRequest asks for what the agent of a run left.
+type RecoverRequest struct {
+	RunID     string
+	MachineID string
+	WorkDir   string                       // the run's
+	Offsets   map[platform.LogStream]int64 // how much of each log the portal has, in bytes
+	// Ended says that the machine is gone, so that what it left is whole; otherwise only logs are looked for.
+	Ended bool
+}
+
+// Recovered is what an agent left.
+type Recovered struct {
+	Logs  map[platform.LogStream][]byte // what follows the offsets that were asked for
+	More  bool                          // there is more of the logs than was read: ask again
+	Trace []platform.KeptCall           // trace calls in order; the portal may have had some
+	End   *platform.KeptEndFile         // nil: it left no end
 }
 
 // Status is what a platform says of a machine.
@@ -60,8 +94,11 @@ type Instance struct {
 	MachineID  string
 	InstanceID string
 	Status     Status
-	Reason     string // why it stopped, where the platform knows
+	Reason     string // why it stopped, where the platform knows, as a sentence without its full stop
 	Started    time.Time
+	// Interrupted says that the platform took the machine away for others.
+	Interrupted bool
+	Hardware    platform.Hardware // as far as it is known
 }
 
 // Kind sorts what goes wrong by what the caller should do.

@@ -1,6 +1,9 @@
 package platform
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // The agent speaks to the portal with JSON over HTTP, always as the one who calls:
 //
@@ -8,19 +11,32 @@ import "time"
 //	POST /agent/sync                      SyncRequest → SyncResponse        long poll; it is the heartbeat too
 //	POST /agent/steps                     []StepReport → {}                 idempotent by name
 //	POST /agent/logs/{stream}?offset=N    raw bytes → LogAck                409 with LogAck when N is not what is missing
+//	POST /agent/reports                   []Report → {}                     idempotent by name
 //	POST /agent/end                       EndReport → {}                    idempotent
+//
+// Before there is an agent, the boot script of a machine in a cloud speaks with the claim token, which stays good:
+//
+//	GET  /agent/download/{arch}           the agent's binary                with no token; the script knows its digest
+//	POST /agent/boot/{machine}            BootReport → {}                   idempotent by name of step
 //
 // and the trace API, as Nextflow's nf-tower plugin would. All but the claim carry "Authorization: Bearer KEY", the key
 // that the agent made itself and gave in its claim. An answer of 401 or 410 means that the portal wants nothing more of
 // this machine: the agent stops its work and ends.
 
-// ClaimRequest asks for a machine's work. The same agent may repeat it (same key); another is refused.
+// ClaimRequest asks for a machine's work. The same agent may repeat it (same key); another is refused. An answer of 202
+// means that there is no work yet, as for a warm machine: the agent asks again.
 type ClaimRequest struct {
 	MachineID  string `json:"machineId"`
 	InstanceID string `json:"instanceId"`
 	ClaimToken string `json:"claimToken"`
 	Key        string `json:"key"` // made by NewToken on the machine
 	Version    string `json:"version"`
+}
+
+// BootReport is what a boot script saw happen. Failure, when it is not empty, says that the machine gives up and why.
+type BootReport struct {
+	Steps   []StepReport `json:"steps,omitempty"`
+	Failure string       `json:"failure,omitempty"`
 }
 
 // Spec is the work of a machine: all that the agent needs to run it. It is kept nowhere but in the agent's memory.
@@ -36,6 +52,53 @@ type Spec struct {
 	Environment   []Env               `json:"environment,omitempty"` // merged
 	Secrets       map[string]string   `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
 	LogOffsets    map[LogStream]int64 `json:"logOffsets,omitempty"`  // bytes that the portal already has
+	Cloud         CloudSpec           `json:"cloud,omitzero"`
+}
+
+// CloudSpec is what the work of a machine in a cloud has beside that of one on the portal's own host.
+type CloudSpec struct {
+	Region          string `json:"region,omitempty"`
+	LogGroup        string `json:"logGroup,omitempty"` // where the agent streams logs to, beside the portal
+	Wave            bool   `json:"wave,omitempty"`
+	Fusion          bool   `json:"fusion,omitempty"` // Nextflow works in Launch.WorkDir itself
+	KeepForResume   bool   `json:"keepForResume,omitempty"`
+	NextflowVersion string `json:"nextflowVersion,omitempty"` // of the container image, where none is baked in
+	// AccessToken is the user's own token for Wave and Fusion; empty: none. A secret.
+	AccessToken string `json:"accessToken,omitempty"`
+}
+
+// Files that the agent keeps in a run's folder of the work directory (KeptFolder), for people, for a resumed run, and for a
+// portal that did not hear it.
+const (
+	KeptOutput   = "stdout.log"   // LogOutput
+	KeptNextflow = "nextflow.log" // LogNextflow
+	KeptTrace    = "trace.jsonl"  // the trace calls, one KeptCall a line, in order; written at the end
+	KeptReports  = "reports"      // a folder with a file for each Report
+	KeptEnd      = "end.json"     // KeptEndFile; written last
+)
+
+// KeptFolder is where a run's kept files are, relative to the work directory, with slashes.
+func KeptFolder(runID string) string { return ".wherry/runs/" + runID }
+
+// KeptCall is one trace call as the agent keeps it.
+type KeptCall struct {
+	Name string          `json:"name"` // create, begin, progress, heartbeat or complete
+	Body json.RawMessage `json:"body"`
+}
+
+// KeptEndFile is what KeptEnd holds.
+type KeptEndFile struct {
+	Report  EndReport    `json:"report"`
+	Steps   []StepReport `json:"steps,omitempty"`
+	Reports []Report     `json:"reports,omitempty"`
+}
+
+// Report is a file that a run made for people to look at: Nextflow's own reports and what the pipeline's tower.yml names.
+type Report struct {
+	Name     string `json:"name"`    // unique in the run, with slashes: the file's path below KeptReports
+	Display  string `json:"display"` // for people
+	MIMEType string `json:"mimeType"`
+	Size     int64  `json:"size"` // bytes
 }
 
 // SyncRequest keeps the machine alive and asks for news. The portal answers at once when what it wants is not what the
@@ -87,11 +150,17 @@ const (
 	StepNextflowEnded = "Nextflow ended"
 	StepPostRun       = "post-run script"
 	StepReported      = "all reported"
+
+	StepAgentFetched = "agent fetched"
+	StepImagePulled  = "Nextflow image pulled"
+	StepRestored     = "work restored"
+	StepInterrupted  = "interruption notice"
+	StepKept         = "files kept"
 )
 
 // AgentSteps lists the names that the portal accepts.
 var AgentSteps = []string{StepBooted, StepAgentUp, StepFilesWritten, StepPreRun, StepNextflow, StepNextflowReady,
-	StepFirstTask, StepNextflowEnded, StepPostRun, StepReported}
+	StepFirstTask, StepNextflowEnded, StepPostRun, StepReported, StepAgentFetched, StepImagePulled, StepRestored, StepInterrupted, StepKept}
 
 // EndReport is the agent's last word. It is sent when every log chunk and every trace call before it was taken.
 type EndReport struct {
@@ -100,5 +169,6 @@ type EndReport struct {
 	Cancelled   bool      `json:"cancelled,omitempty"`   // it was stopped because cancel was asked
 	Reason      string    `json:"reason,omitempty"`      // why it failed, for people, where the agent knows better than Nextflow
 	ErrorReport string    `json:"errorReport,omitempty"` // what Nextflow printed about its error
+	Interrupted bool      `json:"interrupted,omitempty"` // the platform takes the machine away, and that stopped the run
 	At          time.Time `json:"at"`
 }

@@ -25,7 +25,20 @@ type AWSCloud struct {
 	EBSEncrypted       bool     `json:"ebsEncrypted,omitempty"`
 	EBSKMSKeyID        string   `json:"ebsKmsKeyId,omitempty"`
 	LogGroup           string   `json:"logGroup,omitempty"`
+
+	// What follows is Wherry's own.
+	Spot            bool   `json:"spot,omitempty"`            // Spot instances, which are cheaper and may be taken away
+	NextflowVersion string `json:"nextflowVersion,omitempty"` // empty: DefaultNextflowVersion
+	// KeepForResume saves the work and Nextflow's cache to the work directory while a run goes on, where Fusion does not
+	// work there anyway.
+	KeepForResume bool `json:"keepForResume,omitempty"`
+	// WarmInstances are kept booted and waiting after a launch, until WarmMinutes have passed without another.
+	WarmInstances int `json:"warmInstances,omitempty"`
+	WarmMinutes   int `json:"warmMinutes,omitempty"` // 0: DefaultWarmMinutes
 }
+
+// DefaultNextflowVersion is the newest stable Nextflow whose nf-tower plugin the trace API was verified with.
+const DefaultNextflowVersion = "24.10.0"
 
 // Label is a name and a value that everything made in the account is tagged with.
 type Label struct {

@@ -38,6 +38,12 @@ type Launch struct {
 	Resume         bool     `json:"resume,omitempty"`
 	SessionID      string   `json:"sessionId,omitempty"` // with Resume: the Nextflow session to go on with
 	Environment    []Env    `json:"environment,omitempty"`
+	// NextflowVersion is for machines that run Nextflow in its container image; empty: the environment's.
+	NextflowVersion string `json:"nextflowVersion,omitempty"`
+	// TimeLimit is how long the run may take in minutes from when Nextflow begins; 0: as long as it wants.
+	TimeLimit int `json:"timeLimit,omitempty"`
+	// RelaunchInterrupted launches the run again, and resumes it, when its platform takes the machine away.
+	RelaunchInterrupted bool `json:"relaunchInterrupted,omitempty"`
 }
 
 var (

@@ -56,18 +56,41 @@ func (s MachineState) Wanted() bool {
 type Machine struct {
 	ID           string
 	WorkspaceID  int64
-	RunID        string
+	RunID        string // empty: a warm machine, which waits for a run
 	ComputeEnvID string
 	State        MachineState
 	InstanceID   string // the platform's name for it; empty until requested
 	Failure      string // why it failed to start or was ended early, for people
 	Attempts     int    // failed attempts at the present step
-	NextStep     time.Time
-	StateSince   time.Time
-	Claimed      time.Time // when the agent claimed the work; zero: not yet
-	Heartbeat    time.Time // when the agent was last heard; zero: never
-	Ended        time.Time // when the agent reported the end; zero: not yet
-	Created      time.Time
+	Waiting      string // what holds its start up, for people; empty: nothing
+	// Placement is what the platform wrote down before it asked for the instance (cloud.StartRequest), for itself alone.
+	Placement string
+	Hardware  Hardware
+	// Digest tells what of its environment a warm machine was started with (ComputeEnv.MachineDigest).
+	Digest string
+	// BootFailure is why the boot script or the agent gave up, in their own last words; empty: they did not.
+	BootFailure string
+	Admitted    time.Time // when its workspace's limits let it start; zero: not yet
+	Launched    time.Time // since when the platform counts it as there, and bills it; zero: not yet, or not told
+	Gone        time.Time // since when nothing of it is left; zero: not yet
+	NextStep    time.Time
+	StateSince  time.Time
+	Claimed     time.Time // when the agent claimed the work; zero: not yet
+	Heartbeat   time.Time // when the agent was last heard; zero: never
+	Ended       time.Time // when the agent reported the end; zero: not yet
+	Created     time.Time
+}
+
+// Hardware is what a machine runs on, as far as its platform tells.
+type Hardware struct {
+	InstanceType string `json:"instanceType,omitempty"`
+	Region       string `json:"region,omitempty"`
+	Zone         string `json:"zone,omitempty"`
+	Spot         bool   `json:"spot,omitempty"`
+	// HourMicroUSD is the price of an hour in millionths of a US dollar; 0: free, or not known.
+	HourMicroUSD int64 `json:"hourMicroUsd,omitempty"`
+	// Estimate says that HourMicroUSD is not the price that will be billed, but near it.
+	Estimate bool `json:"estimate,omitempty"`
 }
 
 // Step is one line of a launch timeline: a state of the machine, or something the agent saw happen.

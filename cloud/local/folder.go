@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"wherry/cloud"
 )
 
 // Files in a machine's folder. The folder stays after the machine's end: its small files keep it from ever being started
@@ -136,9 +134,9 @@ func (f folder) endReason() string {
 
 // order is what the portal tells a supervisor, by its standard input.
 type order struct {
-	cloud.StartRequest
-	Folder   string
-	Nextflow string
+	MachineID, PortalURL, ClaimToken string
+	Lifetime                         time.Duration
+	Folder, Nextflow                 string
 }
 
 func encodeOrder(o order) ([]byte, error) { return json.Marshal(o) }

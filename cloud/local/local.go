@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -54,21 +55,22 @@ func instanceID(machineID string) string { return "local-" + machineID }
 
 // Start makes the machine's folder and starts its supervisor. The folder is the request; the supervisor makes sure that
 // it is the only one there ever was, so that starting a second one, after a crash or by mistake, does nothing.
-func (l *Local) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (string, error) {
+func (l *Local) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (cloud.Started, error) {
 	if !platform.ValidID(req.MachineID) {
-		return "", cloud.Errorf(cloud.KindInvalid, nil, "%q is not a machine's id.", req.MachineID)
+		return cloud.Started{}, cloud.Errorf(cloud.KindInvalid, nil, "%q is not a machine's id.", req.MachineID)
 	}
 	f := l.folder(req.MachineID)
 	if err := f.make(); err != nil {
-		return "", startError(err)
+		return cloud.Started{}, startError(err)
 	}
+	started := cloud.Started{InstanceID: instanceID(req.MachineID)}
 	if f.has(startedFile) || f.has(terminateFile) {
-		return instanceID(req.MachineID), nil
+		return started, nil
 	}
 	if err := l.spawn(f, req); err != nil {
-		return "", startError(err)
+		return cloud.Started{}, startError(err)
 	}
-	return instanceID(req.MachineID), nil
+	return started, nil
 }
 
 func startError(err error) error {
@@ -89,7 +91,8 @@ func (l *Local) spawn(f folder, req cloud.StartRequest) error {
 		}
 		command = []string{self, "machine"}
 	}
-	order, err := encodeOrder(order{StartRequest: req, Folder: string(f), Nextflow: l.Nextflow})
+	order, err := encodeOrder(order{MachineID: req.MachineID, PortalURL: req.PortalURL, ClaimToken: req.ClaimToken,
+		Lifetime: req.Lifetime, Folder: string(f), Nextflow: l.Nextflow})
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,11 @@ func withoutSettings(env []string) []string {
 }
 
 // Describe tells how the machine is, from its folder and from the processes that carry its mark.
-func (l *Local) Describe(_ context.Context, _ platform.ComputeEnv, machineID, _ string) (cloud.Instance, error) {
+func (l *Local) Describe(_ context.Context, _ platform.ComputeEnv, m platform.Machine) (cloud.Instance, error) {
+	return l.describe(m.ID)
+}
+
+func (l *Local) describe(machineID string) (cloud.Instance, error) {
 	f := l.folder(machineID)
 	i := cloud.Instance{MachineID: machineID, InstanceID: instanceID(machineID), Status: cloud.StatusGone}
 	if !f.exists() {
@@ -169,7 +176,9 @@ func statusOfRest(machineID string) cloud.Status {
 }
 
 // Terminate ends every process of the machine. The mark in its folder comes first, so that no supervisor starts after.
-func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) error {
+// After it, Start starts nothing.
+func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, m platform.Machine) error {
+	machineID := m.ID
 	if !platform.ValidID(machineID) {
 		return cloud.Errorf(cloud.KindInvalid, nil, "%q is not a machine's id.", machineID)
 	}
@@ -193,7 +202,7 @@ func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, machineID,
 const killLimit = 3 * time.Second
 
 // List finds the machines that are not gone.
-func (l *Local) List(ctx context.Context, env platform.ComputeEnv) ([]cloud.Instance, error) {
+func (l *Local) List(context.Context, platform.ComputeEnv) ([]cloud.Instance, error) {
 	entries, err := os.ReadDir(filepath.Join(l.Dir, "machines"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, cloud.Errorf(cloud.KindTransient, err, "The folder of machines cannot be read.")
@@ -203,7 +212,7 @@ func (l *Local) List(ctx context.Context, env platform.ComputeEnv) ([]cloud.Inst
 		if f := l.folder(e.Name()); !platform.ValidID(e.Name()) || f.has(endedFile) {
 			continue
 		}
-		i, err := l.Describe(ctx, env, e.Name(), "")
+		i, err := l.describe(e.Name())
 		if err != nil {
 			return nil, err
 		}
@@ -213,6 +222,29 @@ func (l *Local) List(ctx context.Context, env platform.ComputeEnv) ([]cloud.Inst
 	}
 	return list, nil
 }
+
+// Recover reads the logs from the machine's folder, where they are whole, and the rest from the work directory.
+func (l *Local) Recover(_ context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (cloud.Recovered, error) {
+	f := l.folder(req.MachineID)
+	return cloud.ReadKept(func(name string, offset int64) (io.ReadCloser, error) {
+		path := filepath.Join(req.WorkDir, filepath.FromSlash(platform.KeptFolder(req.RunID)), name)
+		switch name {
+		case cloud.KeptLog(platform.LogOutput):
+			path = f.path("stdout.log")
+		case cloud.KeptLog(platform.LogNextflow):
+			path = f.path(filepath.Join("launch", ".nextflow.log"))
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		_, err = file.Seek(offset, io.SeekStart)
+		return file, err
+	}, req)
+}
+
+// LastWords are none: what a machine on this host prints is in its folder.
+func (l *Local) LastWords(context.Context, platform.ComputeEnv, platform.Machine) string { return "" }
 
 // Open opens a file in a run's work directory. Links that lead out of the directory are not followed.
 func (l *Local) Open(_ context.Context, _ platform.ComputeEnv, workDir, name string) (fs.File, error) {
