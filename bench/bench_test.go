@@ -148,12 +148,12 @@ type timedCloud struct {
 	at map[string]time.Time
 }
 
-func (c *timedCloud) Start(ctx context.Context, env platform.ComputeEnv, req cloud.StartRequest) (string, error) {
-	id, err := c.Cloud.Start(ctx, env, req)
+func (c *timedCloud) Start(ctx context.Context, env platform.ComputeEnv, req cloud.StartRequest) (cloud.Started, error) {
+	started, err := c.Cloud.Start(ctx, env, req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at[req.RunID] = time.Now()
-	return id, err
+	return started, err
 }
 
 func (c *timedCloud) wait(b *testing.B, runID string) time.Time {
@@ -172,14 +172,19 @@ func (c *timedCloud) wait(b *testing.B, runID string) time.Time {
 // idle is a platform on which nothing starts.
 type idle struct{}
 
-func (idle) Start(context.Context, platform.ComputeEnv, cloud.StartRequest) (string, error) {
-	return "i", nil
+func (idle) Start(context.Context, platform.ComputeEnv, cloud.StartRequest) (cloud.Started, error) {
+	return cloud.Started{InstanceID: "i"}, nil
 }
-func (idle) Describe(_ context.Context, _ platform.ComputeEnv, id, _ string) (cloud.Instance, error) {
-	return cloud.Instance{MachineID: id, Status: cloud.StatusRunning}, nil
+func (idle) Describe(_ context.Context, _ platform.ComputeEnv, m platform.Machine) (cloud.Instance, error) {
+	return cloud.Instance{MachineID: m.ID, Status: cloud.StatusRunning}, nil
 }
-func (idle) Terminate(context.Context, platform.ComputeEnv, string, string) error { return nil }
-func (idle) List(context.Context, platform.ComputeEnv) ([]cloud.Instance, error)  { return nil, nil }
+func (idle) Terminate(context.Context, platform.ComputeEnv, platform.Machine) error { return nil }
+func (idle) End(context.Context, platform.ComputeEnv, string) error                 { return nil }
+func (idle) Recover(context.Context, platform.ComputeEnv, cloud.RecoverRequest) (cloud.Recovered, error) {
+	return cloud.Recovered{}, nil
+}
+func (idle) LastWords(context.Context, platform.ComputeEnv, platform.Machine) string { return "" }
+func (idle) List(context.Context, platform.ComputeEnv) ([]cloud.Instance, error)     { return nil, nil }
 func (idle) Open(context.Context, platform.ComputeEnv, string, string) (fs.File, error) {
 	return nil, fs.ErrNotExist
 }

@@ -23,6 +23,8 @@ type Cloud interface {
 	Describe(ctx context.Context, env platform.ComputeEnv, m platform.Machine) (Instance, error)
 	// Terminate asks for the machine's end, with all its processes and disks. For one that is gone it does nothing.
 	Terminate(ctx context.Context, env platform.ComputeEnv, m platform.Machine) error
+	// End asks for the end of one instance by the platform's name for it. For one that is gone it does nothing.
+	End(ctx context.Context, env platform.ComputeEnv, instanceID string) error
 	// List finds every machine that this portal ever started in the environment and that is not gone.
 	List(ctx context.Context, env platform.ComputeEnv) ([]Instance, error)
 	// Recover reads back what the agent of a run's machine left for a portal that did not hear it. Nothing left is no error.

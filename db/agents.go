@@ -12,7 +12,8 @@ import (
 const HeartbeatTouch = 10 * time.Second
 
 // Claim gives a machine's work to its agent, once: keyHash is the hash of the agent's own key, and the same agent may
-// repeat its claim. Another agent is CodeConflict; a machine whose work is over, CodeGone.
+// repeat its claim. A warm machine that has no run is returned with none, and stays unclaimed. Another agent is
+// CodeConflict; a machine whose work is over, CodeGone; one whose instance is not known yet, CodeNotReady.
 func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (m platform.Machine, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
 		var known string
@@ -21,18 +22,22 @@ func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (
 		if err != nil {
 			return notFound(err, "machine")
 		}
-		if err := t.QueryRowContext(ctx, `SELECT m.key_hash, r.state FROM machines m JOIN runs r ON r.id = m.run_id WHERE m.id = ?`, machineID).Scan(&known, &state); err != nil {
+		if err := t.QueryRowContext(ctx, `SELECT m.key_hash, coalesce(r.state, '') FROM machines m LEFT JOIN runs r ON r.id = m.run_id WHERE m.id = ?`, machineID).Scan(&known, &state); err != nil {
 			return err
 		}
 		switch {
-		case !m.State.Wanted() || state.Ended():
+		case !m.State.Wanted() || state.Ended() || !m.EndAsked.IsZero():
 			return platform.Errorf(platform.CodeGone, "This machine's work is over.")
 		case known == keyHash:
 			return nil
 		case known != "":
 			return platform.Errorf(platform.CodeConflict, "This machine's work was claimed by another agent.")
-		case m.InstanceID != "" && m.InstanceID != instanceID:
+		case m.InstanceID == "":
+			return platform.Errorf(platform.CodeNotReady, "The portal does not know this machine's instance yet. Ask again.")
+		case m.InstanceID != instanceID:
 			return platform.Errorf(platform.CodeConflict, "This claim is for another instance.")
+		case m.RunID == "":
+			return t.waitsWarm(ctx, m)
 		}
 		m.Claimed = t.now.UTC()
 		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
@@ -44,6 +49,35 @@ func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (
 	})
 	return m, err
 }
+
+// waitsWarm notes that the agent of a warm machine asks for work.
+func (t *tx) waitsWarm(ctx context.Context, m platform.Machine) error {
+	if m.Heartbeat.IsZero() {
+		t.change(m.WorkspaceID, "", platform.ChangeMachine)
+	}
+	_, err := t.ExecContext(ctx, `UPDATE machines SET heartbeat_at = ? WHERE id = ?`, millis(t.now), m.ID)
+	return err
+}
+
+// BootReported keeps what a boot script saw, and with a failure makes the loops look. Of two reports of one thing the first
+// counts; a machine that has ended keeps its end.
+func (d *DB) BootReported(ctx context.Context, machineID string, report platform.BootReport) error {
+	return d.inTx(ctx, func(t *tx) error {
+		m, err := scanMachine(t.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE id = ?`, machineID))
+		if err != nil {
+			return notFound(err, "machine")
+		}
+		if err := t.addSteps(ctx, m, report.Steps); err != nil || report.Failure == "" {
+			return err
+		}
+		_, err = t.ExecContext(ctx, `UPDATE machines SET boot_failure = iif(boot_failure = '', ?1, boot_failure), next_step_at = min(next_step_at - 1, ?2)
+			WHERE id = ?3 AND state <> 'terminated'`, platform.Shorten(report.Failure, maxBootFailure), millis(t.now), machineID)
+		return err
+	})
+}
+
+// maxBootFailure is how much of a boot script's last words is kept, in bytes.
+const maxBootFailure = 2000
 
 // Heartbeat notes that a machine's agent is alive.
 func (d *DB) Heartbeat(ctx context.Context, m platform.Machine, now time.Time) error {
@@ -57,18 +91,20 @@ func (d *DB) Heartbeat(ctx context.Context, m platform.Machine, now time.Time) e
 // AddSteps puts what the agent saw into the launch timeline. Of two reports of one step the first counts; names that are
 // not in platform.AgentSteps are passed over.
 func (d *DB) AddSteps(ctx context.Context, m platform.Machine, reports []platform.StepReport) error {
-	return d.inTx(ctx, func(t *tx) error {
-		for _, r := range reports {
-			if !slices.Contains(platform.AgentSteps, r.Name) {
-				continue
-			}
-			if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: r.Note}); err != nil {
-				return err
-			}
+	return d.inTx(ctx, func(t *tx) error { return t.addSteps(ctx, m, reports) })
+}
+
+func (t *tx) addSteps(ctx context.Context, m platform.Machine, reports []platform.StepReport) error {
+	for _, r := range reports {
+		if !slices.Contains(platform.AgentSteps, r.Name) {
+			continue
 		}
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
-		return nil
-	})
+		if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: platform.Shorten(r.Note, maxBootFailure)}); err != nil {
+			return err
+		}
+	}
+	t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+	return nil
 }
 
 // AddEndReport keeps the agent's report of the end; the first one counts.

@@ -208,7 +208,7 @@ func TestAFactIsNotLostToAPostponement(t *testing.T) {
 		m, err := f.Machine(t.Context(), m.ID)
 		must(t, err)
 		must(t, f.AskCancel(t.Context(), r.WorkspaceID, r.ID, "ada"))
-		must(t, f.PostponeMachine(t.Context(), m, time.Now().Add(time.Hour), 0))
+		must(t, f.PostponeMachine(t.Context(), m, time.Now().Add(time.Hour), 0, ""))
 		due, _, err := f.DueMachines(t.Context(), time.Now(), 1000, platform.MachineWanted)
 		must(t, err)
 		if !slices.ContainsFunc(due, func(d platform.Machine) bool { return d.ID == m.ID }) {
@@ -420,7 +420,7 @@ func TestNoFactOfOneMillisecondIsLost(t *testing.T) {
 			for range facts {
 				fact()
 			}
-			must(t, f.PostponeMachine(t.Context(), read, now.Add(time.Hour), 0))
+			must(t, f.PostponeMachine(t.Context(), read, now.Add(time.Hour), 0, ""))
 			due, _, err := f.DueMachines(t.Context(), now, 10, platform.MachineWanted)
 			if err != nil || len(due) != 1 {
 				t.Fatalf("%d facts, with a next step at %s: the machine is not due, %v", facts, before, err)
@@ -438,7 +438,7 @@ func TestDueMachinesAreThoseThatHaveWaitedLongest(t *testing.T) {
 		_, m := f.addRun("r" + string(rune('a'+i)))
 		m, err := f.Machine(t.Context(), m.ID)
 		must(t, err)
-		must(t, f.PostponeMachine(t.Context(), m, now.Add(time.Duration(2-i)*time.Minute), 3))
+		must(t, f.PostponeMachine(t.Context(), m, now.Add(time.Duration(2-i)*time.Minute), 3, ""))
 		ids = append(ids, m.ID)
 	}
 	due, next, err := f.DueMachines(t.Context(), now, 10, platform.MachineWanted, platform.MachineRequested)
@@ -465,7 +465,7 @@ func TestAPostponementOfAMachineThatMovedDoesNothing(t *testing.T) {
 	f := newFixture(t)
 	_, m := f.addRun("a")
 	must(t, f.MoveMachine(t.Context(), m, Move{To: platform.MachineRequested, InstanceID: "i-1"}))
-	must(t, f.PostponeMachine(t.Context(), m, time.Now().Add(time.Hour), 7))
+	must(t, f.PostponeMachine(t.Context(), m, time.Now().Add(time.Hour), 7, ""))
 	got, err := f.Machine(t.Context(), m.ID)
 	if err != nil || got.Attempts != 0 || got.NextStep.After(time.Now()) {
 		t.Errorf("%+v, %v", got, err)

@@ -11,20 +11,24 @@ import (
 	"wherry/platform"
 )
 
-const machineColumns = `id, workspace_id, run_id, compute_env_id, state, instance_id, failure, attempts, next_step_at, state_since,
-	claimed_at, heartbeat_at, reported_at, created_at`
+const machineColumns = `id, workspace_id, coalesce(run_id, ''), compute_env_id, state, instance_id, failure, attempts, next_step_at, state_since,
+	claimed_at, heartbeat_at, reported_at, created_at, waiting, placement, placed_at, hardware, digest, boot_failure, admitted_at, launched_at, gone_at,
+	end_asked_at, end_asked_by`
 
 func scanMachine(s scanner) (m platform.Machine, err error) {
 	err = s.Scan(&m.ID, &m.WorkspaceID, &m.RunID, &m.ComputeEnvID, &m.State, &m.InstanceID, &m.Failure, &m.Attempts,
-		timeColumn{&m.NextStep}, timeColumn{&m.StateSince}, timeColumn{&m.Claimed}, timeColumn{&m.Heartbeat}, timeColumn{&m.Ended}, timeColumn{&m.Created})
+		timeColumn{&m.NextStep}, timeColumn{&m.StateSince}, timeColumn{&m.Claimed}, timeColumn{&m.Heartbeat}, timeColumn{&m.Ended}, timeColumn{&m.Created},
+		&m.Waiting, &m.Placement, timeColumn{&m.Placed}, jsonColumn{&m.Hardware}, &m.Digest, &m.BootFailure, timeColumn{&m.Admitted},
+		timeColumn{&m.Launched}, timeColumn{&m.Gone}, timeColumn{&m.EndAsked}, &m.EndAskedBy)
 	return m, err
 }
 
-func (t *tx) addMachine(ctx context.Context, r platform.Run) (platform.Machine, error) {
-	m := platform.Machine{ID: platform.NewID(), WorkspaceID: r.WorkspaceID, RunID: r.ID, ComputeEnvID: r.ComputeEnvID,
-		State: platform.MachineWanted, Created: t.now.UTC(), StateSince: t.now.UTC(), NextStep: t.now.UTC()}
-	_, err := t.ExecContext(ctx, `INSERT INTO machines (id, workspace_id, run_id, compute_env_id, state, next_step_at, state_since, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, m.ID, m.WorkspaceID, m.RunID, m.ComputeEnvID, m.State, millis(t.now), millis(t.now), millis(t.now))
+// addMachine writes down the wish for a machine; of a warm one runID is empty.
+func (t *tx) addMachine(ctx context.Context, env platform.ComputeEnv, runID string) (platform.Machine, error) {
+	m := platform.Machine{ID: platform.NewID(), WorkspaceID: env.WorkspaceID, RunID: runID, ComputeEnvID: env.ID,
+		Digest: env.MachineDigest(), State: platform.MachineWanted, Created: t.now.UTC(), StateSince: t.now.UTC(), NextStep: t.now.UTC()}
+	_, err := t.ExecContext(ctx, `INSERT INTO machines (id, workspace_id, run_id, compute_env_id, digest, state, next_step_at, state_since, created_at)
+		VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)`, m.ID, m.WorkspaceID, m.RunID, m.ComputeEnvID, m.Digest, m.State, millis(t.now), millis(t.now), millis(t.now))
 	if err != nil {
 		return m, err
 	}
@@ -67,8 +71,8 @@ func (d *DB) MachineByKey(ctx context.Context, keyHash string) (platform.Machine
 	return m, err
 }
 
-// DueMachines lists machines in some states whose next step is due, the longest waiting first, and tells when the next
-// of those states is due after that (zero: none).
+// DueMachines lists machines in some states whose next step is due, in turns from each user the longest waiting first, and
+// tells when the next of those states is due after that (zero: none).
 func (d *DB) DueMachines(ctx context.Context, now time.Time, limit int, states ...platform.MachineState) (due []platform.Machine, next time.Time, err error) {
 	in := "(?" + strings.Repeat(", ?", len(states)-1) + ")"
 	args := make([]any, 0, len(states)+2)
@@ -76,7 +80,8 @@ func (d *DB) DueMachines(ctx context.Context, now time.Time, limit int, states .
 		args = append(args, s)
 	}
 	due, err = all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' AND state IN `+in+
-		` AND next_step_at <= ? ORDER BY next_step_at, id LIMIT ?`, append(slices.Clone(args), millis(now), limit)...)
+		` AND next_step_at <= ? ORDER BY row_number() OVER (PARTITION BY (SELECT user_id FROM runs WHERE runs.id = run_id) ORDER BY next_step_at, id),
+		next_step_at, id LIMIT ?`, append(slices.Clone(args), millis(now), limit)...)
 	if err != nil {
 		return nil, next, err
 	}
@@ -90,17 +95,26 @@ func (d *DB) LivingMachines(ctx context.Context) ([]platform.Machine, error) {
 	return all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' ORDER BY id`)
 }
 
-// Move is a machine's move to another state and what is known with it.
+// LivingIn counts the machines of an environment that may still exist.
+func (d *DB) LivingIn(ctx context.Context, envID string) (n int, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT count(*) FROM machines WHERE compute_env_id = ? AND state <> 'terminated'`, envID).Scan(&n)
+	return n, err
+}
+
+// Move is a machine's move to another state and what is known with it. What is empty or zero is kept as it was.
 type Move struct {
 	To         platform.MachineState
-	InstanceID string    // kept as it was when empty
-	Failure    string    // kept as it was when empty
+	InstanceID string
+	Failure    string
+	Hardware   platform.Hardware
+	Launched   time.Time
 	NextStep   time.Time // zero: now
 	Note       string    // for the timeline
 }
 
 // MoveMachine moves a machine along the transition table, and writes the time into its timeline. A move that the table
-// does not have, or from another state than the machine is in, is CodeConflict and changes nothing.
+// does not have, or from another state than the machine is in, or of a warm machine that was given a run meanwhile, is
+// CodeConflict and changes nothing. Once it is terminated, machines that wait for its place are due.
 func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) error {
 	if !m.State.CanMove(move.To) {
 		return platform.Errorf(platform.CodeConflict, "A machine does not go from %s to %s.", m.State, move.To)
@@ -111,23 +125,46 @@ func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) err
 			next = t.now
 		}
 		err := t.exec(ctx, platform.Errorf(platform.CodeConflict, "The machine is not %s any more.", m.State),
-			`UPDATE machines SET state = ?1, state_since = ?2, attempts = 0, next_step_at = ?3,
-			instance_id = iif(?4 = '', instance_id, ?4), failure = iif(?5 = '', failure, ?5) WHERE id = ?6 AND state = ?7`,
-			move.To, millis(t.now), millis(next), move.InstanceID, move.Failure, m.ID, m.State)
+			`UPDATE machines SET state = ?1, state_since = ?2, attempts = 0, next_step_at = ?3, waiting = '',
+			instance_id = iif(?4 = '', instance_id, ?4), failure = iif(?5 = '', failure, ?5),
+			hardware = iif(?8 = '{}', hardware, ?8), launched_at = iif(?9 = 0, launched_at, ?9),
+			gone_at = iif(?1 = 'terminated', ?2, gone_at) WHERE id = ?6 AND state = ?7 AND coalesce(run_id, '') = ?10`,
+			move.To, millis(t.now), millis(next), move.InstanceID, move.Failure, m.ID, m.State, toJSON(move.Hardware), millis(move.Launched), m.RunID)
 		if err != nil {
 			return err
+		}
+		if move.To == platform.MachineTerminated {
+			if err := t.wakeWaiting(ctx, m.WorkspaceID); err != nil {
+				return err
+			}
 		}
 		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
 		return t.addStep(ctx, m.ID, platform.Step{Name: string(move.To), At: t.now, Note: move.Note})
 	})
 }
 
-// PostponeMachine sets when the machine is looked at again; attempts counts failures of the present step. It leaves a
-// machine alone to which a fact came since it was read.
-func (d *DB) PostponeMachine(ctx context.Context, m platform.Machine, next time.Time, attempts int) error {
-	_, err := d.write.ExecContext(ctx, `UPDATE machines SET next_step_at = ?, attempts = ? WHERE id = ? AND state = ? AND next_step_at = ?`,
-		millis(next), attempts, m.ID, m.State, millis(m.NextStep))
-	return err
+// PostponeMachine sets when the machine is looked at again; attempts counts failures of the present step, and waiting is
+// what holds it, for people. It leaves a machine alone to which a fact came since it was read.
+func (d *DB) PostponeMachine(ctx context.Context, m platform.Machine, next time.Time, attempts int, waiting string) error {
+	if waiting == m.Waiting { // the journal has nothing to tell
+		_, err := d.write.ExecContext(ctx, postponeMachine, millis(next), attempts, waiting, m.ID, m.State, millis(m.NextStep))
+		return err
+	}
+	return d.inTx(ctx, func(t *tx) error {
+		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		_, err := t.ExecContext(ctx, postponeMachine, millis(next), attempts, waiting, m.ID, m.State, millis(m.NextStep))
+		return err
+	})
+}
+
+const postponeMachine = `UPDATE machines SET next_step_at = ?, attempts = ?, waiting = ? WHERE id = ? AND state = ? AND next_step_at = ?`
+
+// KeepPlacement writes down what a platform must know when it is asked for the machine again, before it is asked.
+func (d *DB) KeepPlacement(ctx context.Context, machineID, placement string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		return t.exec(ctx, platform.Errorf(platform.CodeConflict, "The machine is not wanted any more."),
+			`UPDATE machines SET placement = ?, placed_at = ? WHERE id = ? AND state = 'wanted'`, placement, millis(t.now), machineID)
+	})
 }
 
 // Steps reads a machine's launch timeline, in order of time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"wherry/platform"
@@ -12,16 +13,17 @@ import (
 const runQuery = `SELECT r.id, r.workspace_id, r.user_id, u.user_name, r.pipeline_id, coalesce(p.name, ''), r.compute_env_id, c.name,
 	r.name, r.launch, r.work_dir, r.state, r.created_at, r.started_at, r.ended_at, r.cancel_asked_at, r.cancelled_by,
 	r.session_id, r.begun_at, r.command_line, r.workflow, r.progress, r.completion, r.end_report,
-	r.error_message, r.error_report, r.exit_status
+	r.error_message, r.error_report, r.exit_status, r.stop_reason, r.relaunch_of, r.relaunches, coalesce(n.id, '')
 	FROM runs r JOIN users u ON u.id = r.user_id JOIN compute_envs c ON c.id = r.compute_env_id
-	LEFT JOIN pipelines p ON p.id = r.pipeline_id `
+	LEFT JOIN pipelines p ON p.id = r.pipeline_id LEFT JOIN runs n ON n.relaunch_of <> '' AND n.relaunch_of = r.id `
 
 func scanRun(s scanner) (r platform.Run, err error) {
 	var workflow, completion, end string
 	err = s.Scan(&r.ID, &r.WorkspaceID, &r.UserID, &r.UserName, &r.PipelineID, &r.PipelineName, &r.ComputeEnvID, &r.ComputeEnv,
 		&r.Name, jsonColumn{&r.Launch}, &r.WorkDir, &r.State, timeColumn{&r.Created}, timeColumn{&r.Started}, timeColumn{&r.Ended},
 		timeColumn{&r.CancelAsked}, &r.CancelledBy, &r.SessionID, timeColumn{&r.Begun}, &r.CommandLine, &workflow,
-		jsonColumn{&r.Progress}, &completion, &end, &r.ErrorMessage, &r.ErrorReport, &r.ExitStatus)
+		jsonColumn{&r.Progress}, &completion, &end, &r.ErrorMessage, &r.ErrorReport, &r.ExitStatus, &r.StopReason, &r.RelaunchOf,
+		&r.Relaunches, &r.RelaunchedAs)
 	if err != nil {
 		return r, err
 	}
@@ -37,30 +39,58 @@ func scanRun(s scanner) (r platform.Run, err error) {
 	return r, err
 }
 
-// AddRun saves a run that Clean and CleanFor have accepted, and in the same transaction the wish for its machine. The
-// run's WorkDir must be set. A name that is taken is an error at runName.
+// AddRun saves a run that Clean and CleanFor have accepted, and in the same transaction the wish for its machine, or the
+// warm machine that takes it. The run's WorkDir must be set. A name that is taken is an error at runName; a workspace that
+// has spent what it may, at computeEnvId.
 func (d *DB) AddRun(ctx context.Context, r *platform.Run) (m platform.Machine, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
-		r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
-		_, err := t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
-			toJSON(r.Launch), r.WorkDir, r.State, millis(t.now), r.Launch.SessionID)
-		if isUnique(err, "runs.name") {
-			return platform.FieldErrors{"runName": "There is a run named " + r.Name + " in this workspace already. Choose another name."}
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.exec(ctx, platform.FieldErrors{"computeEnvId": "This compute environment is not available any more. Choose another."},
-			`UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND status = ?`,
-			millis(t.now), r.ComputeEnvID, r.WorkspaceID, platform.ComputeEnvAvailable); err != nil {
-			return err
-		}
-		m, err = t.addMachine(ctx, *r)
-		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
+		m, err = t.addRun(ctx, r)
 		return err
 	})
 	return m, err
+}
+
+func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, err error) {
+	if err := t.checkSpend(ctx, r.WorkspaceID); err != nil {
+		return m, err
+	}
+	r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
+	_, err = t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id,
+		relaunch_of, relaunches) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
+		toJSON(r.Launch), r.WorkDir, r.State, millis(t.now), r.Launch.SessionID, r.RelaunchOf, r.Relaunches)
+	if isUnique(err, "runs.name") {
+		return m, platform.FieldErrors{"runName": "There is a run named " + r.Name + " in this workspace already. Choose another name."}
+	}
+	if err != nil {
+		return m, err
+	}
+	env, err := scanComputeEnv(t.QueryRowContext(ctx, `UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND status = ?
+		RETURNING `+computeEnvColumns, millis(t.now), r.ComputeEnvID, r.WorkspaceID, platform.ComputeEnvAvailable))
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, platform.FieldErrors{"computeEnvId": "This compute environment is not available any more. Choose another."}
+	}
+	if err != nil {
+		return m, err
+	}
+	defer t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
+	m, warm, err := t.takeWarm(ctx, env, r.ID)
+	if warm || err != nil {
+		return m, err
+	}
+	return t.addMachine(ctx, env, r.ID)
+}
+
+// checkSpend refuses what would cost more than the workspace may spend in the month.
+func (t *tx) checkSpend(ctx context.Context, workspaceID int64) error {
+	limits, err := limitsOf(ctx, t.Tx, workspaceID)
+	if err != nil || limits.MonthMicroUSD == 0 {
+		return err
+	}
+	spent, err := spent(ctx, t.Tx, workspaceID, platform.Month(t.now), t.now)
+	if err == nil && !limits.Allow(spent) {
+		err = platform.FieldErrors{"computeEnvId": limits.Refusal(spent, t.now)}
+	}
+	return err
 }
 
 // Run reads one run of a workspace.
@@ -144,7 +174,37 @@ func (d *DB) AskCancel(ctx context.Context, workspaceID int64, id, userName stri
 	})
 }
 
-// MoveRun moves a run along the transition table and, when that ends it, notes how. A move that the table does not have,
+// relaunch adds the run that takes the place of one that ends. Where that cannot be, the end says why.
+func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
+	if _, err := t.ExecContext(ctx, `SAVEPOINT relaunch`); err != nil {
+		return err
+	}
+	_, err := t.addRun(ctx, end.Relaunch)
+	if platform.ErrorCode(err) != "" {
+		end.ErrorMessage += " It was not launched again: " + err.Error()
+		_, err = t.ExecContext(ctx, `ROLLBACK TO relaunch`)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `RELEASE relaunch`)
+	return err
+}
+
+// AskStop notes that a loop wants a run's end, and why; its agent hears of it as of a cancel. A second time changes
+// nothing, and neither does it after a cancel.
+func (d *DB) AskStop(ctx context.Context, r platform.Run, why string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		if _, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`,
+			millis(t.now), why, r.ID); err != nil {
+			return err
+		}
+		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
+		return t.stepNow(ctx, r.ID)
+	})
+}
+
+// MoveRun moves a run along the transition table and, when that ends it, notes how and adds the run that takes its place. A move that the table does not have,
 // or from another state than the run is in, is CodeConflict and changes nothing. A run that Nextflow has begun has started,
 // even if nobody saw it running; not after now, though the machine's clock may say so.
 func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end platform.RunEnd) error {
@@ -152,6 +212,11 @@ func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end
 		return platform.Errorf(platform.CodeConflict, "A run does not go from %s to %s.", from, end.State)
 	}
 	return d.inTx(ctx, func(t *tx) error {
+		if end.Relaunch != nil && end.State.Ended() {
+			if err := t.relaunch(ctx, &end); err != nil {
+				return err
+			}
+		}
 		var workspaceID int64
 		err := t.QueryRowContext(ctx, `UPDATE runs SET state = ?1,
 			started_at = CASE WHEN started_at <> 0 THEN started_at WHEN begun_at <> 0 THEN min(begun_at, ?2) WHEN ?1 = 'RUNNING' THEN ?2 ELSE 0 END,

@@ -11,6 +11,39 @@ import (
 	"wherry/platform"
 )
 
+// TakeTrace keeps a trace call that an agent kept. A call that is none is CodeInvalid.
+func (d *DB) TakeTrace(ctx context.Context, r platform.Run, kept platform.KeptCall) error {
+	var call platform.TraceCall
+	if err := json.Unmarshal(kept.Body, &call); err != nil {
+		return platform.Errorf(platform.CodeInvalid, "The trace call %s cannot be read: %v", kept.Name, err)
+	}
+	return d.TraceCalled(ctx, r, kept.Name, call)
+}
+
+// TraceCalled keeps what a call of the trace API says, by the call's name.
+func (d *DB) TraceCalled(ctx context.Context, r platform.Run, name string, c platform.TraceCall) error {
+	w, err := c.ReadWorkflow()
+	if err != nil {
+		return err
+	}
+	progress := TraceProgress{Tasks: c.Tasks, Progress: c.Progress, Instant: c.At()}
+	switch name {
+	case "create":
+		return d.TraceCreated(ctx, r, c.SessionID)
+	case "begin":
+		return d.TraceBegan(ctx, r, TraceBegin{SessionID: w.SessionID, CommandLine: w.CommandLine, Workflow: c.Workflow, ProcessNames: c.ProcessNames, At: w.Start})
+	case "progress", "heartbeat":
+		return d.TraceProgressed(ctx, r, progress)
+	case "complete":
+		if len(c.Workflow) == 0 {
+			return platform.Errorf(platform.CodeInvalid, "A complete call has a workflow object.")
+		}
+		progress.Workflow, progress.Completed = c.Workflow, w.Completion()
+		return d.TraceProgressed(ctx, r, progress)
+	}
+	return platform.Errorf(platform.CodeInvalid, "There is no trace call %q.", name)
+}
+
 // TraceBegin is what Nextflow says when it begins.
 type TraceBegin struct {
 	SessionID    string

@@ -113,7 +113,7 @@ func (p *portal) cleanUp() {
 	place, env := p.place()
 	left, _ := place.List(context.Background(), env)
 	for _, i := range left {
-		_ = place.Terminate(context.Background(), env, i.MachineID, i.InstanceID)
+		_ = place.End(context.Background(), env, i.InstanceID)
 	}
 }
 

@@ -34,9 +34,12 @@ func (j *Jobs) environments() rows[platform.ComputeEnv] {
 // only that it happened.
 func forPeople(err error) string {
 	var c *cloud.Error
+	var queued *inQueue
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &queued):
+		return queued.why
 	case errors.As(err, &c):
 		return platform.WithDetails(c.Message, c.Details)
 	case platform.ErrorCode(err) != "":
@@ -91,6 +94,11 @@ func (j *Jobs) makeEnvironment(ctx context.Context, env platform.ComputeEnv) err
 
 // removeEnvironment removes what was made, and tries again for as long as it takes: nothing is given up but by people.
 func (j *Jobs) removeEnvironment(ctx context.Context, env platform.ComputeEnv) error {
+	if n, err := j.DB.LivingIn(ctx, env.ID); err != nil {
+		return err
+	} else if n > 0 {
+		return cloud.Errorf(cloud.KindTransient, nil, "Its machines are being ended first: %d are left.", n)
+	}
 	if account, ok := j.Accounts[env.Platform]; ok {
 		ledger, err := j.ledger(ctx, env)
 		if err != nil {

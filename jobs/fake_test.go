@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,10 +29,16 @@ type fakeCloud struct {
 	calls     int
 	onCall    func(call string, n int) error // before the call does anything; its error is the answer
 	afterCall func(call string, n int) error // after it was done: a lost answer
+
+	hardware    platform.Hardware          // of every machine
+	interrupted map[string]bool            // machines that the platform took away
+	left        map[string]cloud.Recovered // what agents left, by run
+	lastWords   string
 }
 
 func newFakeCloud() *fakeCloud {
-	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}, requests: map[string]cloud.StartRequest{}}
+	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}, requests: map[string]cloud.StartRequest{},
+		interrupted: map[string]bool{}, left: map[string]cloud.Recovered{}}
 }
 
 // do runs one call with the faults before and after it.
@@ -58,13 +66,20 @@ func (f *fakeCloud) do(ctx context.Context, call string, work func()) error {
 	return ctx.Err() // who has stopped waiting hears no answer
 }
 
-func (f *fakeCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (string, error) {
+func (f *fakeCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (cloud.Started, error) {
+	if req.Placement == "" {
+		req.Placement = "placed " + req.MachineID
+		if err := req.Keep(ctx, req.Placement); err != nil {
+			return cloud.Started{}, err
+		}
+	}
+	req.Keep = nil
 	var denied error
 	err := f.do(ctx, "start", func() {
 		if denied = f.denied; denied != nil {
 			return
 		}
-		if first, ok := f.requests[req.MachineID]; ok && first != req {
+		if first, ok := f.requests[req.MachineID]; ok && !reflect.DeepEqual(first, req) {
 			f.differing++
 		}
 		f.requests[req.MachineID] = req
@@ -73,24 +88,42 @@ func (f *fakeCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.
 			f.started[req.MachineID]++
 		}
 	})
-	return "i-" + req.MachineID, errors.Join(err, denied)
+	return cloud.Started{InstanceID: "i-" + req.MachineID, Hardware: f.hardware}, errors.Join(err, denied)
 }
 
-func (f *fakeCloud) Describe(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) (i cloud.Instance, err error) {
+func (f *fakeCloud) Describe(ctx context.Context, _ platform.ComputeEnv, m platform.Machine) (i cloud.Instance, err error) {
 	err = f.do(ctx, "describe", func() {
-		i = cloud.Instance{MachineID: machineID, Status: cloud.StatusGone, Reason: "it was switched off"}
-		if s, ok := f.instances[machineID]; ok {
+		i = cloud.Instance{MachineID: m.ID, Status: cloud.StatusGone, Reason: "it was switched off", Interrupted: f.interrupted[m.ID]}
+		if s, ok := f.instances[m.ID]; ok {
 			i.Status = s
 		}
 	})
 	return i, err
 }
 
-func (f *fakeCloud) Terminate(ctx context.Context, _ platform.ComputeEnv, machineID, _ string) error {
+func (f *fakeCloud) Terminate(ctx context.Context, env platform.ComputeEnv, m platform.Machine) error {
+	return f.End(ctx, env, "i-"+m.ID)
+}
+
+func (f *fakeCloud) End(ctx context.Context, _ platform.ComputeEnv, instanceID string) error {
 	return f.do(ctx, "terminate", func() {
+		machineID := strings.TrimPrefix(instanceID, "i-")
 		delete(f.instances, machineID)
 		f.ended[machineID] = true
 	})
+}
+
+func (f *fakeCloud) Recover(ctx context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (left cloud.Recovered, err error) {
+	err = f.do(ctx, "recover", func() {
+		if r, ok := f.left[req.RunID]; ok && req.Ended {
+			left = r
+		}
+	})
+	return left, err
+}
+
+func (f *fakeCloud) LastWords(context.Context, platform.ComputeEnv, platform.Machine) string {
+	return f.lastWords
 }
 
 func (f *fakeCloud) List(ctx context.Context, _ platform.ComputeEnv) (list []cloud.Instance, err error) {

@@ -5,6 +5,7 @@
 //	watch         machines that were asked for, and their runs, follow what the agent and the platform say
 //	teardown      machines that are of no more use are ended
 //	sweep         instances that no living machine stands for are ended
+//	warm          environments that want warm machines have as many as they should
 //	environments  what a compute environment needs in its account is made, checked and removed
 package jobs
 
@@ -26,6 +27,7 @@ import (
 // Times are the deadlines and intervals of the loops. The zero value of each means its default.
 type Times struct {
 	Poll       time.Duration // how often a living machine is described
+	Fallback   time.Duration // how long an agent may be silent before its logs are looked for where it keeps them
 	StartLimit time.Duration // how long a platform may go on refusing to start a machine, other than by throttling
 	BootLimit  time.Duration // how long a machine may be requested, and then booting, until its agent claims the work
 	Unknown    time.Duration // platform.UnknownAfter
@@ -44,7 +46,7 @@ func (t Times) orDefault() Times {
 		fallback time.Duration
 	}{
 		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
-		{&t.Unknown, platform.UnknownAfter}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
+		{&t.Unknown, platform.UnknownAfter}, {&t.Fallback, 40 * time.Second}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
 		{&t.Drain, 3 * time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
 		{&t.MakeLimit, 10 * time.Minute},
 	} {
@@ -74,6 +76,7 @@ func (j *Jobs) Run(ctx context.Context) {
 	launch := newLoop(j, "launch", j.machines(platform.MachineWanted), j.launch)
 	watch := newLoop(j, "watch", j.machines(platform.MachineRequested, platform.MachineBooting, platform.MachineWorking), j.watch)
 	teardown := newLoop(j, "teardown", j.machines(platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating), j.teardown)
+	warm := make(chan struct{}, 1)
 	environments := newLoop(j, "environments", j.environments(), j.stepEnvironment)
 	defer j.DB.Subscribe(func(c platform.Change) {
 		switch c.Kind {
@@ -81,12 +84,15 @@ func (j *Jobs) Run(ctx context.Context) {
 			launch.poke()
 			watch.poke()
 			teardown.poke()
+			poke(warm)
 		case platform.ChangeEnvs:
 			environments.poke()
+			poke(warm)
 		}
 	})()
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){launch.run, watch.run, teardown.run, environments.run, j.sweepUntil} {
+	for _, run := range []func(context.Context){launch.run, watch.run, teardown.run, environments.run, j.sweepUntil,
+		func(ctx context.Context) { j.warmUntil(ctx, warm) }} {
 		wg.Go(func() { run(ctx) })
 	}
 	wg.Wait()

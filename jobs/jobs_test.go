@@ -61,7 +61,7 @@ func TestAMachineThatCannotStartFailsTheRunInItsOwnWords(t *testing.T) {
 		"denied":               {cloud.Errorf(cloud.KindDenied, nil, "The permission ec2:RunInstances is missing."), "The permission ec2:RunInstances is missing."},
 		"invalid":              {cloud.Errorf(cloud.KindInvalid, nil, "There is no such image."), "There is no such image."},
 		"full for too long":    {cloud.Errorf(cloud.KindCapacity, nil, "There is no room."), "There is no room."},
-		"unknown for too long": {errors.New("connection refused"), "connection refused"},
+		"unknown for too long": {cloud.Errorf(cloud.KindTransient, errors.New("dial"), "AWS could not be reached: connection refused."), "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +148,7 @@ func TestAnAgentThatNeverComesIsGivenUp(t *testing.T) {
 	w := newWorld(t, times)
 	w.start()
 	r := w.launch()
-	if r = w.over(r.ID, platform.RunFailed); !strings.Contains(r.ErrorMessage, "did not report") {
+	if r = w.over(r.ID, platform.RunFailed); !strings.Contains(r.ErrorMessage, "Nothing on it has reached the portal") {
 		t.Errorf("%q", r.ErrorMessage)
 	}
 }

@@ -10,30 +10,63 @@ import (
 	"wherry/platform"
 )
 
-// launch asks a platform for a wanted machine.
+// queueLook is how often a machine that waits for a place is looked at; it is made due when one becomes free, too.
+const queueLook = 15 * time.Second
+
+// inQueue is the error of a machine that waits for a place in its workspace's limits, which is no failure.
+type inQueue struct {
+	until time.Time
+	why   string
+}
+
+func (q *inQueue) Error() string { return q.why }
+
+// launch asks a platform for a wanted machine, once its workspace has a place for it.
 func (j *Jobs) launch(ctx context.Context, m platform.Machine) (time.Time, error) {
 	run, env, place, err := j.surroundings(ctx, m)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if !run.CancelAsked.IsZero() || run.State.Ended() {
+	if !run.CancelAsked.IsZero() || run.State.Ended() || !m.EndAsked.IsZero() {
 		return time.Time{}, j.giveUp(ctx, m, run, "cancelled before it was requested")
 	}
-	instanceID, err := place.Start(ctx, env, cloud.StartRequest{MachineID: m.ID, RunID: m.RunID, PortalURL: j.PortalURL,
-		ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime})
+	if err := j.admit(ctx, m); err != nil {
+		return time.Time{}, err
+	}
+	started, err := place.Start(ctx, env, cloud.StartRequest{MachineID: m.ID, RunID: m.RunID, RunName: run.Name, UserName: run.UserName,
+		PortalURL: j.PortalURL, ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime, Placement: m.Placement,
+		Keep: func(ctx context.Context, placement string) error { return j.DB.KeepPlacement(ctx, m.ID, placement) }})
 	if err != nil {
 		return time.Time{}, j.startFailed(ctx, m, run, err)
 	}
-	return time.Time{}, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineRequested, InstanceID: instanceID})
+	return time.Time{}, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineRequested, InstanceID: started.InstanceID, Hardware: started.Hardware})
+}
+
+// admit waits for a place in the limits of the machine's workspace.
+func (j *Jobs) admit(ctx context.Context, m platform.Machine) error {
+	a, err := j.DB.Admit(ctx, m)
+	if err != nil || a.Admitted {
+		return err
+	}
+	wait := &inQueue{until: time.Now().Add(min(queueLook, j.Times.Backoff))}
+	if !a.Limits.Allow(a.Spent) {
+		wait.why = a.Limits.Refusal(a.Spent, time.Now())
+	} else {
+		wait.why = fmt.Sprintf("Place %d in the queue: the workspace has %d of at most %d machines.", a.Place, a.Living, a.Limits.Instances)
+	}
+	return wait
 }
 
 // startFailed decides whether asking again makes sense. It returns err when it does.
 func (j *Jobs) startFailed(ctx context.Context, m platform.Machine, run platform.Run, err error) error {
 	switch kind := cloud.KindOf(err); {
-	case kind == cloud.KindDenied || kind == cloud.KindInvalid:
-		return j.fail(ctx, m, run, err.Error())
-	case kind != cloud.KindThrottled && time.Since(j.sinceStart(m.StateSince)) > j.Times.StartLimit:
-		return j.fail(ctx, m, run, fmt.Sprintf("It could not be started for %s, the last time because: %v. Launch the run again later.", j.Times.StartLimit, err))
+	case ctx.Err() != nil || platform.ErrorCode(err) == platform.CodeConflict:
+		return err // the portal stops, or the machine has moved on: no verdict
+	case kind == cloud.KindDenied || kind == cloud.KindInvalid || kind == cloud.KindIdentity:
+		return j.fail(ctx, m, run, forPeople(err))
+	case kind != cloud.KindThrottled && time.Since(j.sinceStart(m.Admitted)) > j.Times.StartLimit:
+		message, details := platform.SplitDetails(forPeople(err))
+		return j.fail(ctx, m, run, platform.WithDetails(fmt.Sprintf("It could not be started for %s, the last time because: %s Launch the run again later.", j.Times.StartLimit, message), details))
 	}
 	return err
 }
@@ -41,8 +74,9 @@ func (j *Jobs) startFailed(ctx context.Context, m platform.Machine, run platform
 // fail ends a run whose machine never worked. The run ends first: should the portal die between the two writes, the
 // loops find a machine whose run has ended, and end it.
 func (j *Jobs) fail(ctx context.Context, m platform.Machine, run platform.Run, why string) error {
-	if !run.State.Ended() {
-		end := platform.RunEnd{State: platform.RunFailed, ErrorMessage: "The machine failed to start. " + why}
+	if m.RunID != "" && !run.State.Ended() {
+		message, details := platform.SplitDetails(why)
+		end := platform.RunEnd{State: platform.RunFailed, ErrorMessage: "The machine failed to start. " + message, ErrorReport: details}
 		if err := j.DB.MoveRun(ctx, run.ID, run.State, end); err != nil {
 			return err
 		}
@@ -50,25 +84,30 @@ func (j *Jobs) fail(ctx context.Context, m platform.Machine, run platform.Run, w
 	return j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineFailed, Failure: why})
 }
 
-// giveUp ends a machine that has not begun to work and is not wanted any more, because of a cancel.
+// giveUp ends a machine that has not begun to work and is not wanted any more, because its run is to end.
 func (j *Jobs) giveUp(ctx context.Context, m platform.Machine, run platform.Run, note string) error {
-	if !run.State.Ended() {
-		end := platform.RunEnd{State: platform.RunCancelled, ErrorMessage: platform.CancelledMessage(run)}
-		if err := j.DB.MoveRun(ctx, run.ID, run.State, end); err != nil {
+	if m.RunID != "" && !run.State.Ended() {
+		if err := j.DB.MoveRun(ctx, run.ID, run.State, platform.StoppedEnd(run)); err != nil {
 			return err
 		}
 	}
 	return j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineTerminating, Note: note})
 }
 
-// surroundings reads what a step needs to know about a machine.
-func (j *Jobs) surroundings(ctx context.Context, m platform.Machine) (platform.Run, platform.ComputeEnv, cloud.Cloud, error) {
-	run, err := j.DB.AnyRun(ctx, m.RunID)
-	if err != nil {
-		return run, platform.ComputeEnv{}, nil, err
+// surroundings reads what a step needs to know about a machine. The run of a warm one is the zero value.
+func (j *Jobs) surroundings(ctx context.Context, m platform.Machine) (run platform.Run, env platform.ComputeEnv, place cloud.Cloud, err error) {
+	if run, err = j.runOf(ctx, m); err != nil {
+		return run, env, nil, err
 	}
-	env, place, err := j.place(ctx, m)
+	env, place, err = j.place(ctx, m)
 	return run, env, place, err
+}
+
+func (j *Jobs) runOf(ctx context.Context, m platform.Machine) (platform.Run, error) {
+	if m.RunID == "" {
+		return platform.Run{}, nil
+	}
+	return j.DB.AnyRun(ctx, m.RunID)
 }
 
 func (j *Jobs) place(ctx context.Context, m platform.Machine) (platform.ComputeEnv, cloud.Cloud, error) {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -67,16 +68,18 @@ func (j *Jobs) machines(states ...platform.MachineState) rows[platform.Machine] 
 		facts: func(m platform.Machine) facts {
 			return facts{m.ID, fmt.Sprintf("machine %s of run %s, %s", m.ID, m.RunID, m.State), m.Attempts}
 		},
-		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, _ error) error {
-			return j.DB.PostponeMachine(ctx, m, next, attempts)
+		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, why error) error {
+			return j.DB.PostponeMachine(ctx, m, next, attempts, forPeople(why))
 		},
 	}
 }
 
 // poke makes the loop look now. It never blocks.
-func (l *loop[T]) poke() {
+func (l *loop[T]) poke() { poke(l.wake) }
+
+func poke(wake chan<- struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -157,9 +160,12 @@ func (l *loop[T]) stepOne(ctx context.Context, row T) {
 	defer cancel()
 	next, err := l.step(stepCtx, row)
 	f, attempts := l.facts(row), 0
+	var queued *inQueue
 	switch {
 	case ctx.Err() != nil:
 		return
+	case errors.As(err, &queued):
+		next = queued.until
 	case platform.ErrorCode(err) == platform.CodeConflict:
 		// It has moved on since it was read. The next look sees it as it is; should they never agree,
 		// the pauses grow.

@@ -63,21 +63,34 @@ func (j *Jobs) sweepEnv(ctx context.Context, env platform.ComputeEnv, place clou
 	if err != nil {
 		return nil, err
 	}
-	wanted := make(map[string]bool, len(living))
+	machines := make(map[string]platform.Machine, len(living))
 	for _, m := range living {
-		wanted[m.ID] = true
+		machines[m.ID] = m
 	}
 	var failures []error
 	for _, i := range instances {
-		if wanted[i.MachineID] {
+		m, known := machines[i.MachineID]
+		if known && (m.InstanceID == "" || m.InstanceID == i.InstanceID) {
 			continue
 		}
-		j.Log.Warn("sweep ends an instance that no machine stands for", "instance", i.InstanceID, "machine", i.MachineID, "environment", env.ID)
-		if err := place.Terminate(ctx, env, i.MachineID, i.InstanceID); err != nil {
+		if err := j.sweepInstance(ctx, env, place, i, known); err != nil {
 			failures = append(failures, err)
 			continue
 		}
 		ended = append(ended, i.InstanceID)
 	}
 	return ended, errors.Join(failures...)
+}
+
+// sweepInstance ends one instance that nobody answers for. That is written down first.
+func (j *Jobs) sweepInstance(ctx context.Context, env platform.ComputeEnv, place cloud.Cloud, i cloud.Instance, known bool) error {
+	why := "No living machine stood for it: its machine had ended, or was never there."
+	if known {
+		why = "Its machine has another instance."
+	}
+	j.Log.Warn("sweep ends an instance that no machine stands for", "instance", i.InstanceID, "machine", i.MachineID, "environment", env.ID, "why", why)
+	if err := j.DB.AddSweep(ctx, platform.Sweep{WorkspaceID: env.WorkspaceID, ComputeEnvID: env.ID, MachineID: i.MachineID, InstanceID: i.InstanceID, Why: why}); err != nil {
+		return err
+	}
+	return place.End(ctx, env, i.InstanceID)
 }

@@ -19,10 +19,10 @@ func (j *Jobs) teardown(ctx context.Context, m platform.Machine) (time.Time, err
 	if m.State != platform.MachineTerminating {
 		return j.startTeardown(ctx, m, env, place)
 	}
-	if err := place.Terminate(ctx, env, m.ID, m.InstanceID); err != nil {
+	if err := place.Terminate(ctx, env, m); err != nil {
 		return time.Time{}, err
 	}
-	seen, err := place.Describe(ctx, env, m.ID, m.InstanceID)
+	seen, err := place.Describe(ctx, env, m)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -36,7 +36,7 @@ func (j *Jobs) teardown(ctx context.Context, m platform.Machine) (time.Time, err
 // startTeardown lets a machine whose work is over end by itself for a moment, so that nothing is cut off in its last step.
 func (j *Jobs) startTeardown(ctx context.Context, m platform.Machine, env platform.ComputeEnv, place cloud.Cloud) (time.Time, error) {
 	if m.State == platform.MachineDraining && time.Since(m.StateSince) < j.Times.Drain {
-		seen, err := place.Describe(ctx, env, m.ID, m.InstanceID)
+		seen, err := place.Describe(ctx, env, m)
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"wherry/cloud"
@@ -18,31 +17,44 @@ func (j *Jobs) watch(ctx context.Context, m platform.Machine) (time.Time, error)
 	if err != nil {
 		return time.Time{}, err
 	}
-	seen, unanswered := place.Describe(ctx, env, m.ID, m.InstanceID)
+	seen, unanswered := place.Describe(ctx, env, m)
 	if unanswered != nil {
 		seen = cloud.Instance{}
-	}
-	run, err := j.DB.AnyRun(ctx, m.RunID)
-	if err != nil {
-		return time.Time{}, err
 	}
 	if m, err = j.DB.Machine(ctx, m.ID); err != nil {
 		return time.Time{}, err
 	}
-	if moved, err := j.watchMachine(ctx, m, run, seen); moved || err != nil {
+	run, err := j.runOf(ctx, m)
+	if err != nil {
 		return time.Time{}, err
 	}
-	next, err := j.watchRun(ctx, m, run)
+	w := watched{m, run, seen, env, place}
+	if moved, err := j.watchMachine(ctx, w); moved || err != nil {
+		return time.Time{}, err
+	}
+	next, err := j.watchRun(ctx, w)
 	if err == nil && !next.IsZero() {
 		err = unanswered
 	}
 	return next, err
 }
 
+// watched is a machine with all that is known about it.
+type watched struct {
+	m     platform.Machine
+	run   platform.Run // the zero value for a warm machine
+	seen  cloud.Instance
+	env   platform.ComputeEnv
+	place cloud.Cloud
+}
+
+func (w watched) gone() bool {
+	return w.seen.Status == cloud.StatusGone || w.seen.Status == cloud.StatusStopping
+}
+
 // watchMachine moves the machine where the facts say so, and ends the run of one that is lost.
-func (j *Jobs) watchMachine(ctx context.Context, m platform.Machine, run platform.Run, seen cloud.Instance) (moved bool, err error) {
-	gone := seen.Status == cloud.StatusGone || seen.Status == cloud.StatusStopping
-	claimed := !m.Claimed.IsZero()
+func (j *Jobs) watchMachine(ctx context.Context, w watched) (moved bool, err error) {
+	m, run, claimed := w.m, w.run, !w.m.Claimed.IsZero()
 	switch {
 	case run.State.Ended():
 		to := platform.MachineTerminating
@@ -54,48 +66,59 @@ func (j *Jobs) watchMachine(ctx context.Context, m platform.Machine, run platfor
 		return false, nil // the run ends first; watchRun does it
 	case !run.CancelAsked.IsZero() && !claimed:
 		return true, j.giveUp(ctx, m, run, "cancelled before its agent was up")
-	case gone && !claimed:
-		return true, j.fail(ctx, m, run, "It ended before its agent was up: "+orUnknown(seen.Reason)+".")
-	case gone:
-		return true, j.endLost(ctx, run, "The machine ended before its agent had reported the end of the run: "+orUnknown(seen.Reason)+".")
-	case m.State == platform.MachineRequested && (claimed || seen.Status == cloud.StatusRunning):
-		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineBooting})
+	case m.RunID == "" && !m.EndAsked.IsZero():
+		return true, j.giveUp(ctx, m, run, "its end was asked for by "+m.EndAskedBy)
+	case w.gone() && claimed:
+		return true, j.lost(ctx, w)
+	case w.gone():
+		return true, j.fail(ctx, m, run, "It ended before its agent was up: "+orUnknown(w.seen.Reason)+".")
+	case m.BootFailure != "" && claimed:
+		return true, j.lost(ctx, w)
+	case m.BootFailure != "":
+		return true, j.fail(ctx, m, run, "It gave up while it booted: "+m.BootFailure)
+	case m.State == platform.MachineRequested && (claimed || w.seen.Status == cloud.StatusRunning):
+		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineBooting, Hardware: w.seen.Hardware, Launched: w.seen.Started})
 	case m.State == platform.MachineBooting && claimed:
 		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineWorking})
-	case !claimed && time.Since(j.sinceStart(m.StateSince)) > j.Times.BootLimit:
-		return true, j.fail(ctx, m, run, fmt.Sprintf("Its agent did not report to the portal at %s within %s.", j.PortalURL, j.Times.BootLimit))
+	case !claimed && time.Since(j.sinceStart(j.bootsSince(m))) > j.Times.BootLimit:
+		return true, j.fail(ctx, m, run, j.neverReported(ctx, w))
 	}
 	return false, nil
 }
 
+// bootsSince is since when a machine could have been heard. A warm machine is heard again and again.
+func (j *Jobs) bootsSince(m platform.Machine) time.Time {
+	if m.Heartbeat.After(m.StateSince) {
+		return m.Heartbeat
+	}
+	return m.StateSince
+}
+
 // watchRun moves the run where the facts say so, and tells when to look again.
-func (j *Jobs) watchRun(ctx context.Context, m platform.Machine, run platform.Run) (time.Time, error) {
+func (j *Jobs) watchRun(ctx context.Context, w watched) (time.Time, error) {
+	m, run := w.m, w.run
 	silent := time.Since(j.sinceStart(m.Heartbeat))
 	switch {
 	case run.End != nil:
-		return time.Time{}, j.DB.MoveRun(ctx, run.ID, run.State, platform.EndFromReport(run, *run.End))
+		return time.Time{}, j.end(ctx, w, *run.End)
 	case m.State != platform.MachineWorking:
 		return time.Now().Add(j.Times.Poll), nil
 	case !run.CancelAsked.IsZero() && time.Since(j.sinceStart(run.CancelAsked)) > j.Times.Cancel:
-		end := platform.RunEnd{State: platform.RunCancelled, ErrorMessage: platform.CancelledMessage(run) + " Its agent did not answer in time, so the machine was ended by force."}
+		end := platform.StoppedEnd(run)
+		end.ErrorMessage += " Its agent did not answer in time, so the machine was ended by force."
 		return time.Time{}, j.DB.MoveRun(ctx, run.ID, run.State, end)
 	case silent > j.Times.Lost:
-		return time.Time{}, j.endLost(ctx, run, fmt.Sprintf("The agent has not been heard for %s, so the machine was given up.", j.Times.Lost))
+		return time.Time{}, j.lost(ctx, w)
 	case run.State == platform.RunSubmitted && !run.Begun.IsZero(), run.State == platform.RunUnknown && silent < j.Times.Unknown:
 		return time.Time{}, j.DB.MoveRun(ctx, run.ID, run.State, platform.RunEnd{State: platform.RunRunning})
 	case run.State == platform.RunRunning && silent > j.Times.Unknown:
 		return time.Time{}, j.DB.MoveRun(ctx, run.ID, run.State, platform.RunEnd{State: platform.RunUnknown})
+	case overTime(run):
+		return time.Now().Add(j.Times.Poll), j.DB.AskStop(ctx, run, timeLimitReason(run))
+	case silent > j.Times.Fallback:
+		return time.Now().Add(j.Times.Fallback), j.recover(ctx, w, false)
 	}
 	return time.Now().Add(j.Times.Poll), nil
-}
-
-// endLost ends a run whose agent will not report any more. The machine follows when the loop sees that its run has ended.
-func (j *Jobs) endLost(ctx context.Context, run platform.Run, why string) error {
-	end := platform.RunEnd{State: platform.RunFailed, ErrorMessage: why}
-	if !run.CancelAsked.IsZero() {
-		end = platform.RunEnd{State: platform.RunCancelled, ErrorMessage: platform.CancelledMessage(run)}
-	}
-	return j.DB.MoveRun(ctx, run.ID, run.State, end)
 }
 
 // sinceStart returns the later of t and the portal's own start: while it was down nobody could be heard, and that is no

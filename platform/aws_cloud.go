@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -37,8 +38,21 @@ type AWSCloud struct {
 	WarmMinutes   int `json:"warmMinutes,omitempty"` // 0: DefaultWarmMinutes
 }
 
+// DefaultWarmMinutes is how long warm machines wait for another launch.
+const DefaultWarmMinutes = 30
+
 // DefaultNextflowVersion is the newest stable Nextflow whose nf-tower plugin the trace API was verified with.
 const DefaultNextflowVersion = "24.10.0"
+
+// CloudSpec is what the agents of an environment in a cloud are told.
+func (c ComputeEnv) CloudSpec() CloudSpec {
+	a := c.Config.AWSCloud
+	return CloudSpec{Region: c.Region, LogGroup: c.LogGroup(), Wave: a.WaveEnabled, Fusion: a.Fusion2Enabled,
+		KeepForResume: a.KeepForResume, NextflowVersion: a.NextflowVersion}
+}
+
+// LogGroup is where the logs of an environment's runs go, beside the portal.
+func (c ComputeEnv) LogGroup() string { return cmp.Or(c.Config.LogGroup, "/wherry/"+c.ID) }
 
 // Label is a name and a value that everything made in the account is tagged with.
 type Label struct {

@@ -17,8 +17,9 @@ const (
 	CodeUnauthorized Code = "unauthorized" // sign in
 	CodeForbidden    Code = "forbidden"    // ask for a role
 	CodeNotFound     Code = "not-found"
-	CodeConflict     Code = "conflict" // the thing is in a state that does not allow it
-	CodeGone         Code = "gone"     // it was there and will not come back
+	CodeConflict     Code = "conflict"  // the thing is in a state that does not allow it
+	CodeGone         Code = "gone"      // it was there and will not come back
+	CodeNotReady     Code = "not-ready" // ask again in a moment
 )
 
 // Error is an error that may be shown to people.
@@ -80,6 +81,15 @@ func WithDetails(message, details string) string {
 		return message
 	}
 	return message + "\n" + details
+}
+
+// Shorten cuts text that is longer than limit bytes, and says so. What others say may be of any length.
+func Shorten(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + " …"
 }
 
 // SplitDetails is the opposite of WithDetails.

@@ -65,11 +65,14 @@ type Machine struct {
 	Waiting      string // what holds its start up, for people; empty: nothing
 	// Placement is what the platform wrote down before it asked for the instance (cloud.StartRequest), for itself alone.
 	Placement string
+	Placed    time.Time // when Placement was written
 	Hardware  Hardware
 	// Digest tells what of its environment a warm machine was started with (ComputeEnv.MachineDigest).
 	Digest string
 	// BootFailure is why the boot script or the agent gave up, in their own last words; empty: they did not.
 	BootFailure string
+	EndAsked    time.Time // when someone asked for the end of a warm machine; zero: nobody did
+	EndAskedBy  string    // user name
 	Admitted    time.Time // when its workspace's limits let it start; zero: not yet
 	Launched    time.Time // since when the platform counts it as there, and bills it; zero: not yet, or not told
 	Gone        time.Time // since when nothing of it is left; zero: not yet

@@ -2,7 +2,10 @@ package platform
 
 import (
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,6 +60,10 @@ type Run struct {
 	Ended        time.Time // zero: not yet
 	CancelAsked  time.Time // zero: nobody did
 	CancelledBy  string    // user name
+	StopReason   string    // why Wherry itself asked for the end, as a sentence; empty: it did not
+	RelaunchOf   string    // the run that this one takes the place of, because that was interrupted; empty: none
+	RelaunchedAs string    // the run that took the place of this one, filled in by reading; empty: none
+	Relaunches   int       // how many runs in a row were interrupted before this one
 
 	// What Nextflow and the agent reported: facts, from which the loops decide on the state.
 	SessionID   string
@@ -105,6 +112,7 @@ type RunEnd struct {
 	ErrorMessage string
 	ErrorReport  string
 	ExitStatus   *int
+	Relaunch     *Run // takes its place; nil: none does
 }
 
 // EndFromReport decides how a run ended from what the agent and Nextflow reported, and whether cancel was asked. Nextflow's
@@ -115,13 +123,14 @@ func EndFromReport(r Run, report EndReport) RunEnd {
 		end.ErrorMessage, end.ErrorReport = r.Completed.ErrorMessage, r.Completed.ErrorReport
 	}
 	switch {
+	case report.Interrupted && (r.Completed == nil || !r.Completed.Success):
+		return RunEnd{State: RunFailed, ErrorMessage: interruptedMessage(report)}
 	case report.ExitCode != nil && *report.ExitCode == 0 && !report.Cancelled && (r.Completed == nil || r.Completed.Success):
 		return RunEnd{State: RunSucceeded, ExitStatus: report.ExitCode}
 	case report.ExitCode != nil && *report.ExitCode == 0 && r.Completed != nil && r.Completed.Success:
 		return RunEnd{State: RunSucceeded, ExitStatus: report.ExitCode}
 	case report.Cancelled || (!r.CancelAsked.IsZero() && report.Signal != ""):
-		end.State = RunCancelled
-		end.ErrorMessage, end.ErrorReport = CancelledMessage(r), ""
+		return StoppedEnd(r)
 	default:
 		end.State = RunFailed
 		if report.Reason != "" {
@@ -136,6 +145,46 @@ func EndFromReport(r Run, report EndReport) RunEnd {
 	}
 	return end
 }
+
+func interruptedMessage(report EndReport) string {
+	if report.Reason != "" {
+		return report.Reason
+	}
+	return "The machine was taken away before the run had ended."
+}
+
+// StoppedEnd is the end of a run whose end was asked for: by someone, or by Wherry itself, which is a failure.
+func StoppedEnd(r Run) RunEnd {
+	if r.StopReason != "" {
+		return RunEnd{State: RunFailed, ErrorMessage: r.StopReason}
+	}
+	return RunEnd{State: RunCancelled, ErrorMessage: CancelledMessage(r)}
+}
+
+// MaxRelaunches is how often in a row a run is launched again because it was interrupted.
+const MaxRelaunches = 10
+
+// RelaunchAfter is the run that takes the place of one that was interrupted, where its launch wants that; nil otherwise.
+func RelaunchAfter(r Run) *Run {
+	if !r.Launch.RelaunchInterrupted || !r.CancelAsked.IsZero() || r.Relaunches >= MaxRelaunches {
+		return nil
+	}
+	resume := r.SessionID != ""
+	again := Run{WorkspaceID: r.WorkspaceID, UserID: r.UserID, PipelineID: r.PipelineID, ComputeEnvID: r.ComputeEnvID,
+		WorkDir: r.WorkDir, Launch: RelaunchOf(r, resume), RelaunchOf: r.ID, Relaunches: r.Relaunches + 1}
+	again.Name = relaunchName(r.Name, again.Relaunches)
+	again.Launch.RunName = again.Name
+	return &again
+}
+
+// relaunchName names the n-th relaunch of a run after it, and never twice.
+func relaunchName(name string, n int) string {
+	name = relaunchSuffix.ReplaceAllString(name, "")
+	suffix := fmt.Sprintf("_r%d_%s", n, strings.ToLower(NewID()[:6]))
+	return strings.TrimRight(name[:min(len(name), MaxRunNameLength-len(suffix))], "-_") + suffix
+}
+
+var relaunchSuffix = regexp.MustCompile(`_r\d+_[a-z0-9]{6}$`)
 
 // CancelledMessage says who cancelled a run.
 func CancelledMessage(r Run) string {

@@ -20,6 +20,7 @@ var statusOf = map[platform.Code]int{
 	platform.CodeNotFound:     http.StatusNotFound,
 	platform.CodeConflict:     http.StatusConflict,
 	platform.CodeGone:         http.StatusGone,
+	platform.CodeNotReady:     http.StatusServiceUnavailable,
 }
 
 // answerError answers a request whose handler returned an error: in JSON for machines, with a page for people. An error

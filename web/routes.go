@@ -97,6 +97,8 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
 		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
+		{http.MethodPost, "/agent/boot/:machine", platform.Public, a.Boot},
+		{http.MethodPost, "/agent/reports", platform.ByAgent, a.Reports},
 		{http.MethodPost, "/agent/sync", platform.ByAgent, a.Sync},
 		{http.MethodPost, "/agent/steps", platform.ByAgent, a.Steps},
 		{http.MethodPost, "/agent/logs/:stream", platform.ByAgent, a.AppendLog},

@@ -198,6 +198,11 @@ func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, m platform
 	return nil
 }
 
+// End ends the machine that has the instance.
+func (l *Local) End(ctx context.Context, env platform.ComputeEnv, instance string) error {
+	return l.Terminate(ctx, env, platform.Machine{ID: strings.TrimPrefix(instance, instanceID(""))})
+}
+
 // killLimit bounds one Terminate; the loop asks again.
 const killLimit = 3 * time.Second
 

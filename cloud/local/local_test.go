@@ -64,7 +64,7 @@ func newLocal(t *testing.T) *Local {
 	t.Cleanup(func() {
 		list, _ := l.List(context.Background(), noEnv)
 		for _, i := range list {
-			_ = l.Terminate(context.Background(), noEnv, i.MachineID, i.InstanceID)
+			_ = l.Terminate(context.Background(), noEnv, platform.Machine{ID: i.MachineID})
 		}
 	})
 	return l
@@ -75,7 +75,7 @@ func start(t *testing.T, l *Local, id, script string) string {
 	t.Helper()
 	instance, err := l.Start(t.Context(), noEnv, request(id, script))
 	must(t, err)
-	return instance
+	return instance.InstanceID
 }
 
 func request(id, script string) cloud.StartRequest {
@@ -101,7 +101,7 @@ func until(t *testing.T, what string, is func() bool) {
 
 func status(t *testing.T, l *Local, id string) cloud.Instance {
 	t.Helper()
-	i, err := l.Describe(t.Context(), noEnv, id, "")
+	i, err := l.Describe(t.Context(), noEnv, platform.Machine{ID: id})
 	must(t, err)
 	return i
 }
@@ -140,7 +140,7 @@ func TestStartingTwiceStartsOnce(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		wg.Go(func() { _, _ = l.Describe(context.Background(), noEnv, id, "") })
+		wg.Go(func() { _, _ = l.Describe(context.Background(), noEnv, platform.Machine{ID: id}) })
 	}
 	wg.Wait()
 	until(t, "an agent runs", func() bool { return agents(l, id) > 0 })
@@ -171,14 +171,14 @@ func TestTerminateEndsEveryProcess(t *testing.T) {
 			if err != nil || len(list) != 1 || list[0].InstanceID != instance {
 				t.Errorf("%v, %v", list, err)
 			}
-			must(t, l.Terminate(t.Context(), noEnv, id, instance))
+			must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id, InstanceID: instance}))
 			if left := marked(id); len(left) > 0 {
 				t.Errorf("left: %+v", left)
 			}
 			if s := status(t, l, id); s.Status != cloud.StatusGone {
 				t.Errorf("%+v", s)
 			}
-			must(t, l.Terminate(t.Context(), noEnv, id, instance))
+			must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id, InstanceID: instance}))
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestTerminateEndsEveryProcess(t *testing.T) {
 func TestTerminateComesBeforeStart(t *testing.T) {
 	t.Parallel()
 	l, id := newLocal(t), platform.NewID()
-	must(t, l.Terminate(t.Context(), noEnv, id, ""))
+	must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id}))
 	start(t, l, id, "sleep 100")
 	time.Sleep(300 * time.Millisecond)
 	if n := agents(l, id); n != 0 || status(t, l, id).Status != cloud.StatusGone {
@@ -236,7 +236,7 @@ func TestAKilledSupervisorIsSeen(t *testing.T) {
 	if s := status(t, l, id); s.Reason != "its supervisor was killed" {
 		t.Errorf("%+v", s)
 	}
-	must(t, l.Terminate(t.Context(), noEnv, id, ""))
+	must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id}))
 	if s := status(t, l, id); s.Status != cloud.StatusGone || len(marked(id)) > 0 {
 		t.Errorf("%+v, %v", s, marked(id))
 	}

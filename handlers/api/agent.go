@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,15 +30,68 @@ func (a *API) Claim(c echo.Context) error {
 	if len(req.Key) < 40 { // what platform.NewToken makes has 43
 		return platform.Errorf(platform.CodeInvalid, "The agent's key is too short.")
 	}
-	m, err := a.DB.Claim(c.Request().Context(), req.MachineID, req.InstanceID, platform.HashToken(req.Key))
+	m, err := a.claim(c.Request().Context(), req)
 	if err != nil {
 		return err
+	}
+	if m.RunID == "" {
+		return c.JSON(http.StatusAccepted, empty{})
 	}
 	spec, err := a.spec(c.Request().Context(), m)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, spec)
+}
+
+// claim waits a while for the work of a warm machine; without a run there is none yet.
+func (a *API) claim(ctx context.Context, req platform.ClaimRequest) (platform.Machine, error) {
+	news, leave := a.listen("")
+	defer leave()
+	limit := time.NewTimer(platform.MaxSyncWait)
+	defer limit.Stop()
+	for {
+		m, err := a.DB.Claim(ctx, req.MachineID, req.InstanceID, platform.HashToken(req.Key))
+		if err != nil || m.RunID != "" {
+			return m, err
+		}
+		select {
+		case <-news:
+		case <-limit.C:
+			return m, nil
+		case <-ctx.Done():
+			return m, ctx.Err()
+		}
+	}
+}
+
+// Boot takes what a machine's boot script saw, which has the claim token and no key yet.
+func (a *API) Boot(c echo.Context) error {
+	id := c.Param("machine")
+	token, _ := strings.CutPrefix(c.Request().Header.Get(echo.HeaderAuthorization), "Bearer ")
+	if subtle.ConstantTimeCompare([]byte(token), []byte(jobs.ClaimToken(a.Key, id))) != 1 {
+		return platform.Errorf(platform.CodeUnauthorized, "The claim token is not this machine's.")
+	}
+	var report platform.BootReport
+	if err := readJSON(c, &report); err != nil {
+		return err
+	}
+	if err := a.DB.BootReported(c.Request().Context(), id, report); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, empty{})
+}
+
+// Reports takes which files a run made for people.
+func (a *API) Reports(c echo.Context) error {
+	var reports []platform.Report
+	if err := readJSON(c, &reports); err != nil {
+		return err
+	}
+	if err := a.DB.AddReports(c.Request().Context(), handlers.Machine(c), reports); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, empty{})
 }
 
 // spec gathers a machine's work.
@@ -54,6 +108,9 @@ func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, erro
 		EnvConfigText: platform.TaskEnvironmentConfig(env.Config.TaskEnvironment()) + env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
 		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment), LogOffsets: map[platform.LogStream]int64{}}
 	spec.Launch.RunName, spec.Launch.WorkDir = run.Name, run.WorkDir
+	if env.Platform != platform.PlatformLocal {
+		spec.Cloud = env.CloudSpec()
+	}
 	if params, err := platform.ParseParams(run.Launch.ParamsText); err != nil {
 		return spec, err
 	} else if params != nil {
@@ -199,10 +256,12 @@ func (a *API) tellWaiters(change platform.Change) {
 	}
 	a.waiters.mu.Lock()
 	defer a.waiters.mu.Unlock()
-	for ch := range a.waiters.byRun[change.RunID] {
-		select {
-		case ch <- struct{}{}:
-		default:
+	for _, run := range []string{change.RunID, ""} { // "" are warm machines that wait for any run
+		for ch := range a.waiters.byRun[run] {
+			select {
+			case ch <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
