@@ -92,7 +92,7 @@ func (a *account) forged(envID string) (list []string) {
 // credentials saves the user's key as the form does.
 func (p *portal) credentials(m platform.Member, a *account) platform.Credentials {
 	p.t.Helper()
-	c := platform.Credentials{WorkspaceID: m.Workspace.ID, Name: "rivers-account", Mode: platform.CredentialsKeys, AccessKey: a.key.ID, SecretKey: platform.Secret(a.key.Secret)}
+	c := platform.Credentials{WorkspaceID: m.Workspace.ID, Name: "rivers-account", Mode: platform.CredentialsKeys, AccessKey: a.key.ID, SecretKey: platform.NewSecret(a.key.Secret)}
 	must(p.t, c.Clean(false))
 	must(p.t, p.db.AddCredentials(p.t.Context(), &c))
 	return c

@@ -79,7 +79,7 @@ func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) e
 	f := views.CredentialsForm{GenerateID: c.FormValue("generateExternalId") != "", Errors: platform.FieldErrors{}}
 	hadSecret := creds.ID != "" && creds.Mode == platform.CredentialsKeys
 	creds.Name, creds.Mode = c.FormValue("name"), platform.CredentialsMode(c.FormValue("mode"))
-	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.Secret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
+	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.NewSecret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
 	h.chooseExternalID(&creds, f.GenerateID)
 	errs, err := fieldErrors(creds.Clean(hadSecret))
 	if err != nil {
@@ -140,7 +140,7 @@ func (h *Handlers) showCredentials(c echo.Context, status int, f views.Credentia
 			return err
 		}
 	}
-	f.Credentials.SecretKey = ""
+	f.Credentials.SecretKey = platform.Secret{}
 	return render(c, status, views.CredentialsFormPage(s, f))
 }
 
