@@ -358,7 +358,7 @@ func (silentAccount) Validate(ctx context.Context, _ platform.ComputeEnv) error 
 // answer to Save, while the account never answers.
 func BenchmarkFormsWhileAWSIsSilent(b *testing.B) {
 	s := newSite(b, local.New(local.Config{Dir: b.TempDir()}))
-	c := platform.Credentials{WorkspaceID: s.member.Workspace.ID, Name: "key", Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: "secret"}
+	c := platform.Credentials{WorkspaceID: s.member.Workspace.ID, Name: "key", Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: platform.NewSecret("secret")}
 	must(b, s.db.AddCredentials(b.Context(), &c))
 	ask := func(method, path string, form url.Values) {
 		r, err := http.NewRequest(method, s.URL+ws+path, strings.NewReader(form.Encode()))

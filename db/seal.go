@@ -45,7 +45,7 @@ func newSealer(key []byte) (*sealer, error) {
 // seal encrypts a secret for one place, such as "credentials/ID/secret_key": copied to another place it does not open.
 // Nothing is sealed as nothing.
 func (s *sealer) seal(place string, secret platform.Secret) string {
-	if secret == "" {
+	if secret.IsZero() {
 		return ""
 	}
 	text := s.aead.Seal(nil, nil, []byte(secret.Reveal()), []byte(place))
@@ -55,19 +55,19 @@ func (s *sealer) seal(place string, secret platform.Secret) string {
 // open is the opposite of seal.
 func (s *sealer) open(place, sealed string) (platform.Secret, error) {
 	if sealed == "" {
-		return "", nil
+		return platform.Secret{}, nil
 	}
 	parts := strings.SplitN(sealed, ".", 3)
 	if len(parts) != 3 || parts[0] != sealVersion || parts[1] != s.keyID {
-		return "", fmt.Errorf("%s: %w", place, errSealed)
+		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
 	}
 	text, err := base64.RawStdEncoding.DecodeString(parts[2])
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", place, errSealed)
+		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
 	}
 	plain, err := s.aead.Open(nil, nil, text, []byte(place))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", place, errSealed)
+		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
 	}
-	return platform.Secret(plain), nil
+	return platform.NewSecret(string(plain)), nil
 }

@@ -130,6 +130,9 @@ func (h *Handlers) saveComputeEnv(c echo.Context, f views.ComputeEnvForm, save f
 		return err
 	}
 	maps.Copy(f.Errors, errs)
+	if err := h.checkCredentialsOf(c, f); err != nil {
+		return err
+	}
 	if len(f.Errors) > 0 {
 		return h.answerSaved(c, f)
 	}
@@ -145,6 +148,19 @@ func (h *Handlers) saveComputeEnv(c echo.Context, f views.ComputeEnvForm, save f
 		return h.answerSaved(c, answer.(views.ComputeEnvForm))
 	}
 	return h.answerPending(c, token)
+}
+
+// checkCredentialsOf makes sure that a form's credentials are the workspace's own, before they are used to ask AWS anything.
+func (h *Handlers) checkCredentialsOf(c echo.Context, f views.ComputeEnvForm) error {
+	if f.Env.CredentialsID == "" {
+		return nil
+	}
+	_, err := h.DB.Credentials(c.Request().Context(), f.Env.WorkspaceID, f.Env.CredentialsID)
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		f.Errors.Add("credentialsId", "These credentials are not there any more. Choose others.")
+		return nil
+	}
+	return err
 }
 
 // checkAndSave returns the form with what is wrong with it, or with the id of what was saved.

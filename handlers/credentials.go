@@ -3,6 +3,7 @@ package handlers
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -77,11 +78,11 @@ func (h *Handlers) credentialsParam(c echo.Context) (platform.Credentials, error
 // saveCredentials reads the form over creds, checks it and saves it.
 func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) error {
 	f := views.CredentialsForm{GenerateID: c.FormValue("generateExternalId") != "", Errors: platform.FieldErrors{}}
-	hadSecret := creds.ID != "" && creds.Mode == platform.CredentialsKeys
+	savedKey := creds.AccessKey // empty where no secret is saved
 	creds.Name, creds.Mode = c.FormValue("name"), platform.CredentialsMode(c.FormValue("mode"))
-	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.Secret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
+	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.NewSecret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
 	h.chooseExternalID(&creds, f.GenerateID)
-	errs, err := fieldErrors(creds.Clean(hadSecret))
+	errs, err := fieldErrors(creds.Clean(savedKey != "" && savedKey == strings.TrimSpace(creds.AccessKey)))
 	if err != nil {
 		return err
 	}
@@ -140,14 +141,15 @@ func (h *Handlers) showCredentials(c echo.Context, status int, f views.Credentia
 			return err
 		}
 	}
-	f.Credentials.SecretKey = ""
+	f.Credentials.SecretKey = platform.Secret{}
 	return render(c, status, views.CredentialsFormPage(s, f))
 }
 
 // policies are what credentials must be allowed.
-func (h *Handlers) policies(bucket string) (list []views.Policy) {
+func (h *Handlers) policies(bucket string) views.PolicyList {
+	list := views.PolicyList{Bucket: bucket}
 	for _, p := range h.Accounts[platform.PlatformAWSCloud].Permissions(bucket) {
-		list = append(list, views.Policy{Purpose: p.Purpose, Title: p.Title, Optional: p.Optional, Document: p.Document})
+		list.Policies = append(list.Policies, views.Policy{Purpose: p.Purpose, Title: p.Title, Optional: p.Optional, Document: p.Document})
 	}
 	return list
 }

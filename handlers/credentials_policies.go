@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,12 +16,17 @@ import (
 
 // Policies shows the permission policies, narrowed to a bucket where one is given.
 func (h *Handlers) Policies(c echo.Context) error {
-	s, err := h.shell(c, "", "")
+	s, err := h.shell(c, "Permission policies", "credentials")
 	if err != nil {
 		return err
 	}
 	bucket, problem := bucketParam(c)
-	return render(c, http.StatusOK, views.Policies(s, h.policies(bucket), bucket, problem))
+	list := h.policies(bucket)
+	list.Problem = problem
+	if isHTMX(c) {
+		return render(c, http.StatusOK, views.Policies(s, list))
+	}
+	return render(c, http.StatusOK, views.PoliciesPage(s, list))
 }
 
 // bucketParam reads the bucket that policies are narrowed to, or tells what is wrong with it.
@@ -43,7 +49,7 @@ func (h *Handlers) PolicyFile(c echo.Context) error {
 		return platform.Errorf(platform.CodeInvalid, "%s", problem)
 	}
 	purpose := strings.TrimSuffix(c.Param("file"), ".json")
-	for _, p := range h.policies(bucket) {
+	for _, p := range h.policies(bucket).Policies {
 		if p.Purpose == purpose {
 			return sendDocument(c, "wherry-"+purpose+".json", p.Document)
 		}
@@ -140,9 +146,26 @@ func (h *Handlers) answerTest(c echo.Context, token string) error {
 	case !known:
 		result.problem = "The portal was started anew meanwhile. Test again."
 	case !done:
-		return render(c, http.StatusOK, views.TestResult(base(c)+"/credentials/"+c.Param("credentials")+"/test/"+token, "", ""))
+		return render(c, http.StatusOK, views.TestPending(base(c)+"/credentials/"+c.Param("credentials")+"/test/"+token))
 	}
-	return render(c, http.StatusOK, views.TestResult("", result.arn, result.problem))
+	return h.showTest(c, result)
+}
+
+// showTest shows what a test came to, and how the credentials are since.
+func (h *Handlers) showTest(c echo.Context, result identified) error {
+	s, err := h.shell(c, "", "")
+	if err != nil {
+		return err
+	}
+	f := views.CredentialsForm{Now: time.Now()}
+	if f.Credentials, err = h.credentialsParam(c); err != nil {
+		return err
+	}
+	if f.UsedBy, err = h.DB.ComputeEnvsOf(c.Request().Context(), f.Credentials.ID); err != nil {
+		return err
+	}
+	f.Credentials.Message = "" // the result says it
+	return render(c, http.StatusOK, views.TestResult(s, f, result.arn, result.problem))
 }
 
 // inWords is what people are told of an error: what a platform or a rule says, with what AWS's support would ask for.

@@ -105,7 +105,7 @@ func (w *world) awsEnv(name string) platform.ComputeEnv {
 	list, err := w.db.CredentialsList(ctx, w.member.Workspace.ID)
 	must(w.t, err)
 	if len(list) == 0 {
-		c := platform.Credentials{WorkspaceID: w.member.Workspace.ID, Name: "key", Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: "secret"}
+		c := platform.Credentials{WorkspaceID: w.member.Workspace.ID, Name: "key", Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: platform.NewSecret("secret")}
 		must(w.t, w.db.AddCredentials(ctx, &c))
 		list = append(list, c)
 	}

@@ -32,7 +32,7 @@ type Credentials struct {
 	Name        string // unique in the workspace
 	Mode        CredentialsMode
 	AccessKey   string // the access key's id; empty in CredentialsRole
-	SecretKey   Secret // empty unless it was just entered, or was read to be used
+	SecretKey   Secret // zero unless it was just entered, or was read to be used
 	RoleARN     string // the role to assume; empty: none
 	ExternalID  string // given when the role is assumed; empty: none
 	Status      CredentialsStatus
@@ -61,7 +61,7 @@ var (
 // was saved before.
 func (c *Credentials) Clean(hasSecret bool) error {
 	c.Name, c.RoleARN, c.AccessKey = strings.TrimSpace(c.Name), strings.TrimSpace(c.RoleARN), strings.TrimSpace(c.AccessKey)
-	c.SecretKey = Secret(strings.TrimSpace(c.SecretKey.Reveal()))
+	c.SecretKey = NewSecret(strings.TrimSpace(c.SecretKey.Reveal()))
 	errs := FieldErrors{}
 	switch n := utf8.RuneCountInString(c.Name); {
 	case n == 0:
@@ -75,7 +75,7 @@ func (c *Credentials) Clean(hasSecret bool) error {
 	case CredentialsKeys:
 		c.checkKeys(errs, hasSecret)
 	case CredentialsRole:
-		c.AccessKey, c.SecretKey = "", ""
+		c.AccessKey, c.SecretKey = "", Secret{}
 		if c.RoleARN == "" {
 			errs.Add("assumeRoleArn", "Enter the ARN of the role that Wherry is to assume.")
 		}
@@ -99,9 +99,9 @@ func (c *Credentials) checkKeys(errs FieldErrors, hasSecret bool) {
 		errs.Add("accessKey", "This is a temporary key, which ends within hours. Use a user's own access key, or a role.")
 	}
 	switch {
-	case c.SecretKey == "" && !hasSecret:
+	case c.SecretKey.IsZero() && !hasSecret:
 		errs.Add("secretKey", "Enter the secret key that belongs to the access key.")
-	case c.SecretKey != "" && !secretForm.MatchString(c.SecretKey.Reveal()):
+	case !c.SecretKey.IsZero() && !secretForm.MatchString(c.SecretKey.Reveal()):
 		errs.Add("secretKey", "This is not the form of a secret key: letters, digits, / and +, 40 characters as a rule.")
 	}
 }

@@ -3,15 +3,36 @@ package platform
 import (
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
-// Secret is text that must not be shown: it prints, marshals and logs as dots. Reveal gives what it holds.
-type Secret string
+// Secret is text that must not be shown: it prints, marshals and logs as dots. Reveal gives what it holds. Equal secrets
+// are ==, and the zero Secret is the empty one.
+//
+// The text stands behind a handle. fmt does not ask a value how it wants to be printed when it complains about a verb that
+// does not fit, such as %d of a pointer to what holds the secret: then it prints an address.
+type Secret struct{ text unique.Handle[string] }
 
 const hidden = "••••"
 
-// Reveal returns the secret itself.
-func (s Secret) Reveal() string { return string(s) }
+// NewSecret makes a secret of text.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(text)}
+}
+
+// IsZero tells whether the secret is empty.
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.text.Value()
+}
 
 // String hides the secret.
 func (s Secret) String() string { return hidden }

@@ -65,6 +65,11 @@ document.addEventListener("input", (event) => {
   for (const beside of document.querySelectorAll(`[data-choices-for="${CSS.escape(event.target.id)}"]`)) tick(beside);
 });
 
+// Enter in the search of such a list does not send the form that it stands in.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.type === "search" && event.target.closest("[data-choices-for]")) event.preventDefault();
+});
+
 function prepare(root) {
   for (const form of document.querySelectorAll("form")) showWhatFits(form);
   for (const list of root.querySelectorAll("[data-choices-for]")) tick(list);

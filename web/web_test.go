@@ -32,6 +32,7 @@ type site struct {
 	t      *testing.T
 	server *Server
 	db     *db.DB
+	data   string // the data folder
 	member platform.Member
 	env    platform.ComputeEnv
 }
@@ -40,11 +41,12 @@ var siteKey = []byte("0123456789abcdef0123456789abcdef")
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	d, err := db.Open(t.Context(), t.TempDir())
+	data := t.TempDir()
+	d, err := db.Open(t.Context(), data)
 	must(t, err)
 	log := slog.New(slog.DiscardHandler)
 	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{Dir: t.TempDir(), Nextflow: "true"})}
-	s := &site{t: t, db: d, server: &Server{DB: d, Hub: NewHub(d), Log: log,
+	s := &site{t: t, db: d, data: data, server: &Server{DB: d, Hub: NewHub(d), Log: log,
 		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit()},
 		API:   &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
 	s.Server = httptest.NewServer(s.server.Handler())

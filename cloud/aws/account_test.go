@@ -81,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{moto: awstest.Moto(t), user: "wherry-" + platform.NewID()}
 	var key awstest.Key
 	key, w.arn = w.moto.User(t, w.user, allPublished(t)...)
-	w.creds = platform.Credentials{ID: platform.NewID(), WorkspaceID: 7, Mode: platform.CredentialsKeys, AccessKey: key.ID, SecretKey: platform.Secret(key.Secret)}
+	w.creds = platform.Credentials{ID: platform.NewID(), WorkspaceID: 7, Mode: platform.CredentialsKeys, AccessKey: key.ID, SecretKey: platform.NewSecret(key.Secret)}
 	return w.another(t)
 }
 
@@ -176,7 +176,7 @@ func (w *world) cleanUp() {
 	w.proxy.Withhold()
 	a := New(Config{Visible: time.Nanosecond, Credentials: func(context.Context, string) (platform.Credentials, error) {
 		admin, err := w.moto.Admin(w.t, region).Credentials.Retrieve(context.Background())
-		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: admin.AccessKeyID, SecretKey: platform.Secret(admin.SecretAccessKey)}, err
+		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: admin.AccessKeyID, SecretKey: platform.NewSecret(admin.SecretAccessKey)}, err
 	}, Load: []func(*config.LoadOptions) error{config.WithBaseEndpoint(w.moto.URL)}})
 	if err := a.Remove(context.Background(), w.env, w.ledger()); err != nil {
 		w.t.Logf("cleaning up: %v", err)

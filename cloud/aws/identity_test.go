@@ -46,7 +46,7 @@ func TestATestOfCredentialsSaysWhatIsWrong(t *testing.T) {
 	says(t, kind(t, err, cloud.KindIdentity).Message, "does not know the access key")
 
 	wrong = w.creds
-	wrong.SecretKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	wrong.SecretKey = platform.NewSecret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 	_, err = w.aws.Identify(t.Context(), wrong)
 	e := kind(t, err, cloud.KindIdentity)
 	says(t, e.Message, "secret key does not belong")

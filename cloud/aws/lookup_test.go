@@ -132,7 +132,7 @@ func TestEveryPageOfChoicesIsRead(t *testing.T) {
 	}))
 	defer front.Close()
 	a := New(Config{Credentials: func(context.Context, string) (platform.Credentials, error) {
-		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: "secret"}, nil
+		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIAIOSFODNN7EXAMPLE", SecretKey: platform.NewSecret("secret")}, nil
 	}, Load: []func(*config.LoadOptions) error{config.WithBaseEndpoint(front.URL)}})
 	for field, want := range map[string]int{"vpcId": pages, "subnetIds": pages, "securityGroups": pages, "instanceType": pages, "imageId": 2 * pages, "allowBuckets": pages} {
 		choices, err := a.Lookup(t.Context(), cloud.LookupRequest{CredentialsID: "x", Region: region, Field: field, VPCID: "vpc-0"})
