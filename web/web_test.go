@@ -156,6 +156,20 @@ func TestEveryRouteDeclaresAPermissionOfTheTable(t *testing.T) {
 	}
 }
 
+func TestMonitorsMayAskForHeadersAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	for path, want := range map[string]int{"/healthz": 200, ws + "/launchpad": 200, ws + "/events": 404, "/nothing": 404} {
+		resp, err := b.Head(s.URL + path)
+		must(t, err)
+		if status, body := readAll(t, resp); status != want || body != "" {
+			t.Errorf("HEAD %s: %d and %q, want %d and no body", path, status, body, want)
+		}
+	}
+}
+
 func TestNothingIsShownWithoutSigningIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -408,6 +422,33 @@ func TestAReconnectLosesAndRepeatsNothing(t *testing.T) {
 	must(t, s.db.AddSteps(t.Context(), m, []platform.StepReport{{Name: platform.StepAgentUp, At: time.Now()}}))
 	if e = next(t, missed); e.name != "change" || !strings.Contains(e.data, `"machine"`) {
 		t.Errorf("%+v", e)
+	}
+}
+
+func TestWhoIsCutOffAmongChangesGetsThemAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	last, err := s.db.LastChange(t.Context())
+	must(t, err)
+	r, _ := s.addRun("a") // one transaction with two kinds of changes
+	path := fmt.Sprintf("%s/events?run=%s&after=%d", ws, r.ID, last)
+	events := s.follow(b, path, "")
+	first, second := next(t, events), next(t, events)
+	if first.id == second.id {
+		t.Fatalf("%+v and %+v have the same id", first, second)
+	}
+	again := s.follow(b, path, first.id)
+	if e := next(t, again); e.data != first.data {
+		t.Errorf("whoever saw only the first gets %+v", e)
+	}
+	if e := next(t, again); e != second {
+		t.Errorf("and then %+v, want %+v", e, second)
+	}
+	must(t, s.db.AskCancel(t.Context(), r.WorkspaceID, r.ID, "ada"))
+	if e := next(t, s.follow(b, path, second.id)); !strings.Contains(e.data, `"run"`) || e.id == second.id {
+		t.Errorf("whoever saw both gets %+v", e)
 	}
 }
 
