@@ -40,9 +40,12 @@ type traceRequest struct {
 	Instant      int64              `json:"instant"` // milliseconds since 1970, on Nextflow's clock
 }
 
-// at is the call's time on Nextflow's clock, or now for a client that does not tell.
+// lastInstant is the last that can be written in JSON again, in milliseconds since 1970.
+var lastInstant = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// at is the call's time on Nextflow's clock, or now for a client that does not tell or tells nonsense.
 func (r traceRequest) at() time.Time {
-	if r.Instant <= 0 {
+	if r.Instant <= 0 || r.Instant > lastInstant {
 		return time.Now()
 	}
 	return time.UnixMilli(r.Instant)
