@@ -548,3 +548,28 @@ func TestAnAgentsTokenIsOfOneRun(t *testing.T) {
 		t.Errorf("after the end: %d", got)
 	}
 }
+
+// TestWhereNoEnvironmentTakesRunsAPageSaysWhatToDo, and a form that was sent is not lost.
+func TestWhereNoEnvironmentTakesRunsAPageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, csrf := s.signedIn()
+	s.post(b, ws+"/compute-envs/"+s.env.ID+"/disable", url.Values{"csrf": {csrf}})
+	for _, path := range []string{"/launch", "/pipelines/new"} {
+		if _, page := s.get(b, ws+path); !strings.Contains(page, "No compute environment takes runs now") || strings.Contains(page, `name="computeEnvId"`) {
+			t.Errorf("%s has a form, or does not say why it has none", path)
+		}
+	}
+	for _, path := range []string{"/launch", "/pipelines"} {
+		status, page := s.post(b, ws+path, url.Values{"csrf": {csrf}, "name": {"boats"}, "pipeline": {"https://example.org/boats"}, "computeEnvId": {s.env.ID}, "paramsText": {"river: severn"}})
+		if status != http.StatusUnprocessableEntity || !strings.Contains(page, "river: severn") || !strings.Contains(page, "is DISABLED and takes no work") {
+			t.Errorf("%s: %d, and what was typed is gone", path, status)
+		}
+	}
+	s.post(b, ws+"/compute-envs/"+s.env.ID+"/delete", url.Values{"csrf": {csrf}})
+	status, page := s.post(b, ws+"/launch", url.Values{"csrf": {csrf}, "pipeline": {"https://example.org/boats"}, "computeEnvId": {s.env.ID}, "resume": {"true"}, "sessionId": {"x"}})
+	if status != http.StatusUnprocessableEntity || !strings.Contains(page, "This is not a Nextflow session id.") {
+		t.Errorf("a session id that is none: %d", status)
+	}
+}
