@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,9 +36,8 @@ type settings struct {
 
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
-	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), instanceCredentials: os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS") == "true",
-		url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"),
-		priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
+	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),
+		nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
@@ -48,6 +48,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, err
 	}
 	var err error
+	if s.instanceCredentials, err = strconv.ParseBool(envOr("TOWER_ALLOW_INSTANCE_CREDENTIALS", "false")); err != nil {
+		return s, nil, fmt.Errorf("TOWER_ALLOW_INSTANCE_CREDENTIALS is %q; it must be true or false", os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS"))
+	}
 	if s.data, err = filepath.Abs(s.data); err != nil {
 		return s, nil, err
 	}
@@ -73,6 +76,9 @@ func (s *settings) check() error {
 		return fmt.Errorf("WHERRY_PRICE_LIST_URL is %q; it must be http:// or https://, a host, and a path if there is one", s.priceURL)
 	}
 	s.priceURL = strings.TrimRight(s.priceURL, "/")
+	if s.jumpRole != "" && !platform.IsRoleARN(s.jumpRole) {
+		return fmt.Errorf("TOWER_AWS_JUMP_ROLE_ARN is %q; it must be a role's ARN, such as arn:aws:iam::123456789012:role/Name", s.jumpRole)
+	}
 	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
 	return nil
 }

@@ -74,8 +74,11 @@ const (
 
 // Forms of names and ids, from the references of the EC2, IAM, KMS and CloudWatch Logs APIs.
 var (
-	regionForm     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	bucketForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	regionForm  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	bucketForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	addressForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+){3}$`) // which a bucket's name must not look like
+	// workPathForm leaves out what a shell, a policy or a pattern would read as something else.
+	workPathForm   = regexp.MustCompile(`^[\p{L}\p{M}\p{N}._=+@,:!/-]+$`)
 	typeForm       = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
 	imageForm      = regexp.MustCompile(`^ami-[0-9a-f]{8,17}$`)
 	vpcForm        = regexp.MustCompile(`^vpc-[0-9a-f]{8,17}$`)
@@ -91,7 +94,7 @@ var (
 func SplitS3(uri string) (bucket, path string, ok bool) {
 	rest, ok := strings.CutPrefix(uri, "s3://")
 	bucket, path, _ = strings.Cut(rest, "/")
-	return bucket, path, ok && bucketForm.MatchString(bucket) && !strings.Contains(bucket, "..")
+	return bucket, path, ok && bucketForm.MatchString(bucket) && !addressForm.MatchString(bucket) && !strings.Contains(bucket, "..")
 }
 
 func checkS3WorkDir(errs FieldErrors, dir string) {
@@ -101,8 +104,8 @@ func checkS3WorkDir(errs FieldErrors, dir string) {
 		errs.Add("workDir", "On AWS the work directory is an S3 path, such as s3://bucket/work.")
 	case strings.Trim(path, "/") == "":
 		errs.Add("workDir", "Name a folder in the bucket too, such as %s/work.", strings.TrimRight(dir, "/"))
-	case strings.ContainsAny(path, "\x00\n\r\\\"' ") || strings.Contains("/"+path+"/", "/../") || strings.Contains(path, "//"):
-		errs.Add("workDir", "Use a plain path: no spaces, quotes, empty parts or “..”.")
+	case !workPathForm.MatchString(path) || strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path, "//"):
+		errs.Add("workDir", "Use a plain path: letters, digits and . - _ = + @ , : ! in its parts, none of them empty or “..”.")
 	case len(path) > 700: // keys end at 1024 bytes, and tasks add their own folders
 		errs.Add("workDir", "This path is too long: S3 takes 1024 bytes with everything that tasks add to it.")
 	}
@@ -192,10 +195,10 @@ func checkLabels(errs FieldErrors, labels []Label) {
 			errs.Add("resourceLabels", "%s: use letters, digits, spaces and _ . : / = + - @.", l.Name)
 		case lower == "name" || strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "wherry:"):
 			errs.Add("resourceLabels", "%s is set by AWS or Wherry itself: choose another name.", l.Name)
-		case seen[l.Name]:
+		case seen[lower]: // IAM does not tell capital letters from small ones
 			errs.Add("resourceLabels", "%s is there twice.", l.Name)
 		}
-		seen[l.Name] = true
+		seen[lower] = true
 	}
 }
 

@@ -23,6 +23,9 @@ func (r Route) machineToMachine() bool {
 	return strings.HasPrefix(r.Path, "/agent/") || strings.HasPrefix(r.Path, "/api/")
 }
 
+// stream tells whether the route's answer has no end of its own.
+func (r Route) stream() bool { return strings.HasSuffix(r.Path, "/events") }
+
 // routes lists everything that the portal answers. There is no other way in.
 func (s *Server) routes() []Route {
 	const ws = "/orgs/:organization/workspaces/:workspace"
