@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -24,11 +25,13 @@ func Encode(offset int64, raw []byte) string {
 	if !utf8.Valid(raw) {
 		e.Text, e.Base64 = base64.StdEncoding.EncodeToString(raw), true
 	}
-	text, err := json.Marshal(e)
-	if err != nil {
+	var b strings.Builder
+	w := json.NewEncoder(&b)
+	w.SetEscapeHTML(false)
+	if err := w.Encode(e); err != nil {
 		panic(fmt.Sprintf("an event of valid UTF-8 always marshals: %v", err))
 	}
-	return string(text)
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // errNoEvent means that a message was not written by Encode.

@@ -19,7 +19,7 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 
 func TestTextStaysReadable(t *testing.T) {
 	t.Parallel()
-	if got, want := Encode(3, []byte("executor >  local (1)\n")), `{"offset":3,"text":"executor \u003e  local (1)\n"}`; got != want {
+	if got, want := Encode(3, []byte("executor >  local (1)\n")), `{"offset":3,"text":"executor >  local (1)\n"}`; got != want {
 		t.Errorf("%s", got)
 	}
 	if got, want := Encode(0, []byte{0xff}), `{"offset":0,"text":"/w==","base64":true}`; got != want {
