@@ -19,7 +19,9 @@ const (
 )
 
 // LogStreamName is the stream of CloudWatch Logs that an agent writes one of its run's logs to.
-func LogStreamName(runID string, stream platform.LogStream) string { return runID + "/" + string(stream) }
+func LogStreamName(runID string, stream platform.LogStream) string {
+	return runID + "/" + string(stream)
+}
 
 // streamed reads what CloudWatch has of a log from a byte offset on, without gap or repeat, and whether it has more. No group
 // or stream is no log.
