@@ -32,6 +32,13 @@ var codes = map[string]cloud.Kind{
 	"InternalError": cloud.KindTransient, "InternalFailure": cloud.KindTransient, "ServiceUnavailable": cloud.KindTransient,
 	"ServiceFailure": cloud.KindTransient, "Unavailable": cloud.KindTransient, "ConcurrentModification": cloud.KindTransient,
 	"EntityTemporarilyUnmodifiable": cloud.KindTransient,
+	"InsufficientInstanceCapacity":  cloud.KindCapacity, "InsufficientHostCapacity": cloud.KindCapacity, "InsufficientCapacity": cloud.KindCapacity,
+	"InsufficientCapacityOnHost": cloud.KindCapacity, "InsufficientReservedInstanceCapacity": cloud.KindCapacity,
+	"UnfulfillableCapacity": cloud.KindCapacity, "SpotMaxPriceTooLow": cloud.KindCapacity, "InsufficientFreeAddressesInSubnet": cloud.KindCapacity,
+	"InsufficientAddressCapacity": cloud.KindCapacity, "VcpuLimitExceeded": cloud.KindCapacity, "InstanceLimitExceeded": cloud.KindCapacity,
+	"MaxSpotInstanceCountExceeded": cloud.KindCapacity, "VolumeLimitExceeded": cloud.KindCapacity,
+	"NetworkInterfaceLimitExceeded": cloud.KindCapacity,
+
 	// IAM shows what was just made with a delay: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
 	"NoSuchEntity": cloud.KindTransient,
 }
@@ -133,6 +140,8 @@ func describe(out *cloud.Error, api smithy.APIError, err error) {
 		out.Message = identityMessage(code, message)
 	case cloud.KindTransient:
 		out.Message = "AWS could not do it just now: " + message
+	case cloud.KindCapacity:
+		out.Message = "AWS has no room for it just now: " + message
 	default:
 		out.Message = "AWS refused: " + message
 	}

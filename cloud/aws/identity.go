@@ -41,7 +41,7 @@ func (a *AWS) sessionOf(ctx context.Context, c platform.Credentials, region stri
 	if err != nil || c.RoleARN == "" {
 		return cfg, err
 	}
-	key := fmt.Sprint(c.ID, " ", c.Updated.UnixMilli(), " ", c.AccessKey, " ", c.RoleARN, " ", c.ExternalID)
+	key := sessionKey(c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	provider := a.sessions[key]
@@ -52,6 +52,11 @@ func (a *AWS) sessionOf(ctx context.Context, c platform.Credentials, region stri
 	}
 	cfg.Credentials = provider
 	return cfg, nil
+}
+
+// sessionKey tells credentials from others, and from what they were before they were changed.
+func sessionKey(c platform.Credentials) string {
+	return fmt.Sprint(c.ID, " ", c.Updated.UnixMilli(), " ", c.AccessKey, " ", c.RoleARN, " ", c.ExternalID)
 }
 
 // base is the identity that assumes the credentials' role, or that they are by themselves: their key, the jump role, or
