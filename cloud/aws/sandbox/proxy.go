@@ -1,19 +1,18 @@
-package awstest
+package sandbox
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // Proxy stands before a Server, records what is called and makes calls fail. It says no in AWS's words where moto has its
@@ -23,7 +22,9 @@ type Proxy struct {
 
 	server *Server
 	moto   *http.Transport
-	ended  chan struct{} // closed with the test, to let go of calls that hang
+	front  *http.Server
+	busy   sync.WaitGroup // calls under way
+	ended  chan struct{}  // closed at the end, to let go of calls that hang
 
 	mu       sync.Mutex
 	calls    []*Call
@@ -31,19 +32,25 @@ type Proxy struct {
 	withheld []string
 }
 
-// NewProxy starts a proxy before a server. It ends with the test.
-func NewProxy(t testing.TB, s *Server) *Proxy {
-	t.Helper()
+// NewProxy starts a proxy before a server.
+func NewProxy(s *Server) (*Proxy, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
 	// An answer goes on as it came, compressed or not.
-	p := &Proxy{server: s, moto: &http.Transport{DisableCompression: true}, ended: make(chan struct{})}
-	front := httptest.NewServer(http.HandlerFunc(p.serve))
-	p.URL = front.URL
-	t.Cleanup(func() {
-		close(p.ended)
-		front.Close()
-		p.moto.CloseIdleConnections()
-	})
-	return p
+	p := &Proxy{URL: "http://" + listener.Addr().String(), server: s, moto: &http.Transport{DisableCompression: true}, ended: make(chan struct{})}
+	p.front = &http.Server{Handler: http.HandlerFunc(p.serve)}
+	go p.front.Serve(listener)
+	return p, nil
+}
+
+// Close ends the proxy, and calls that hang with it.
+func (p *Proxy) Close() {
+	close(p.ended)
+	p.front.Close()
+	p.busy.Wait()
+	p.moto.CloseIdleConnections()
 }
 
 // Calls is the calls in the order in which they came. One that is still under way has no status yet.
@@ -80,6 +87,8 @@ func (p *Proxy) Withhold(actions ...string) {
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	p.busy.Add(1)
+	defer p.busy.Done()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
