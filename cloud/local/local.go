@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wherry/cloud"
+	"wherry/cloud/processes"
 	"wherry/platform"
 )
 
@@ -48,6 +49,9 @@ func New(c Config) *Local {
 func (l *Local) folder(machineID string) folder {
 	return folder(filepath.Join(l.Dir, "machines", machineID))
 }
+
+// mark is what every process of a machine carries.
+func mark(machineID string) processes.Mark { return processes.Mark("WHERRY_MACHINE=" + machineID) }
 
 // instanceID names the one instance that a machine can have here.
 func instanceID(machineID string) string { return "local-" + machineID }
@@ -107,7 +111,7 @@ func (l *Local) spawn(f folder, req cloud.StartRequest) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = string(f), r, log, log
 	cmd.Env = append(withoutSettings(os.Environ()), l.Env...)
-	cmd.Env = append(cmd.Env, marker+"="+req.MachineID)
+	cmd.Env = append(cmd.Env, string(mark(req.MachineID)))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -149,7 +153,7 @@ func (l *Local) Describe(_ context.Context, _ platform.ComputeEnv, machineID, _ 
 		i.Reason = f.endReason()
 	case f.has(startedFile):
 		i.Status, i.Reason = statusOfRest(machineID), "its supervisor was killed"
-	case !f.has(terminateFile) && len(marked(machineID)) > 0:
+	case !f.has(terminateFile) && len(mark(machineID).List()) > 0:
 		i.Status = cloud.StatusPending
 	case !f.has(terminateFile) && time.Since(f.modified()) < spawnGrace:
 		i.Status = cloud.StatusPending
@@ -162,7 +166,7 @@ const spawnGrace = 10 * time.Second
 
 // statusOfRest tells how a machine is that has lost its supervisor.
 func statusOfRest(machineID string) cloud.Status {
-	if len(marked(machineID)) > 0 {
+	if len(mark(machineID).List()) > 0 {
 		return cloud.StatusStopping
 	}
 	return cloud.StatusGone
@@ -177,7 +181,7 @@ func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, machineID,
 	if err := errors.Join(f.make(), f.touch(terminateFile)); err != nil {
 		return cloud.Errorf(cloud.KindTransient, err, "The machine could not be marked for its end.")
 	}
-	if left := killAll(ctx, machineID, killLimit); left > 0 {
+	if left := mark(machineID).KillAll(ctx, killLimit); left > 0 {
 		return cloud.Errorf(cloud.KindTransient, nil, "%d processes of the machine have been killed and are not gone yet.", left)
 	}
 	if f.has(endedFile) {
