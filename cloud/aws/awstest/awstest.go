@@ -81,6 +81,15 @@ func NewProxy(t testing.TB, s *Server) *Proxy {
 	return p
 }
 
+// NewHypervisor boots what is launched through a proxy from now on. It ends with the test, and all its machines with it.
+func NewHypervisor(t testing.TB, p *Proxy, o sandbox.Options) *sandbox.Hypervisor {
+	t.Helper()
+	h, err := sandbox.NewHypervisor(p, o)
+	must(t, err)
+	t.Cleanup(func() { must(t, h.Close()) })
+	return h
+}
+
 // Admin is the SDK's configuration for a client that may do everything, past the proxy.
 func (s *Server) Admin(t testing.TB, region string) aws.Config {
 	t.Helper()

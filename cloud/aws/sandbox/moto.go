@@ -42,6 +42,7 @@ type Server struct {
 
 	process *os.Process
 	ended   chan struct{} // closed when the process has ended
+	ec2     *instances
 	mu      sync.Mutex
 	// arns tells whose each access key is; trusts is what each role demands of who assumes it. The proxy needs both, and
 	// nobody else can tell it.
@@ -66,7 +67,7 @@ func (s *Server) Admin(region string) aws.Config { return s.AdminKey.Config(regi
 // Start runs moto's server, makes an administrator and turns access control on. The server dies with this process, however
 // that dies.
 func Start(ctx context.Context, program string) (*Server, error) {
-	s := &Server{Account: account, arns: map[string]string{}, trusts: map[string]string{}, ended: make(chan struct{})}
+	s := &Server{Account: account, arns: map[string]string{}, trusts: map[string]string{}, ended: make(chan struct{}), ec2: newInstances()}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	err := s.start(ctx, program)
@@ -99,7 +100,8 @@ func (s *Server) start(ctx context.Context, program string) error {
 	}
 	// moto binds a port that the system chooses and tells it; one chosen here could be taken before moto binds it.
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
-	cmd.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "PYTHONUNBUFFERED=1")
+	cmd.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ENABLE_AMI_VALIDATION=true",
+		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=true", "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error, 1)

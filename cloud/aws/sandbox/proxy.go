@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Proxy stands before a Server, records what is called and makes calls fail. It says no in AWS's words where moto has its
@@ -30,6 +31,12 @@ type Proxy struct {
 	calls    []*Call
 	fail     func(Call) Fault
 	withheld []string
+	// What Doom, Stale and Hide have set.
+	doom   func(Call) StateReason
+	stale  time.Duration
+	hidden []string
+	// hypervisor boots what is launched; nil where nothing is booted.
+	hypervisor *Hypervisor
 }
 
 // NewProxy starts a proxy before a server.
@@ -152,7 +159,7 @@ func (p *Proxy) effect(r *http.Request, c Call, body []byte) answer {
 	if action := p.refused(c); action != "" {
 		return p.denied(c, action)
 	}
-	a, err := p.forward(r, body)
+	a, err := p.pass(r, c, body)
 	if err != nil {
 		return answer{http.StatusBadGateway, http.Header{}, []byte(err.Error())}
 	}
@@ -194,6 +201,24 @@ func (p *Proxy) refused(c Call) string {
 func (p *Proxy) trusted(c Call) bool {
 	document, known := p.server.trust(c.Params.Get("RoleArn"))
 	return known && (c.Params.Has("ExternalId") || !strings.Contains(document, "sts:ExternalId"))
+}
+
+// pass lets a call through to moto, over what makes up for moto where it is not as EC2.
+func (p *Proxy) pass(r *http.Request, c Call, body []byte) (answer, error) {
+	if c.Service != "ec2" {
+		return p.forward(r, body)
+	}
+	switch c.Operation {
+	case "RunInstances":
+		return p.runInstances(r, c, body)
+	case "DescribeInstances":
+		return p.describeInstances(r, c, body)
+	case "TerminateInstances", "StopInstances":
+		return p.endInstances(r, c, body)
+	case "GetConsoleOutput":
+		return p.consoleOutput(r, c, body)
+	}
+	return p.forward(r, body)
 }
 
 // forward asks moto. It does so to the end even when the client has gone away, as AWS would.
