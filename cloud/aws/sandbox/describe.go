@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -105,22 +106,28 @@ func unknownInstance(c Call, id string) answer {
 
 var filterParam = regexp.MustCompile(`^Filter\.(\d+)\.(Name|Value)`)
 
-// takeFilters takes those filters out of a call that are answered here.
+// takeFilters takes those filters out of a call that are answered here. The others are counted anew: moto looks for no more
+// after one that is missing.
 func takeFilters(params url.Values) (rest url.Values, filters map[string][]string) {
 	rest, filters = url.Values{}, map[string][]string{}
-	for name, values := range params {
+	places := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
 		part := filterParam.FindStringSubmatch(name)
 		if part == nil {
-			rest[name] = values
+			rest[name] = params[name]
 			continue
 		}
 		filter := params.Get("Filter." + part[1] + ".Name")
-		switch {
-		case ownFilters[filter] == nil:
-			rest[name] = values
-		case part[2] == "Value":
-			filters[filter] = append(filters[filter], values...)
+		if ownFilters[filter] != nil {
+			if part[2] == "Value" {
+				filters[filter] = append(filters[filter], params[name]...)
+			}
+			continue
 		}
+		if places[part[1]] == "" {
+			places[part[1]] = numbered("Filter", len(places))
+		}
+		rest[places[part[1]]+strings.TrimPrefix(name, "Filter."+part[1])] = params[name]
 	}
 	return rest, filters
 }
