@@ -38,7 +38,7 @@ func (p *Proxy) describeInstances(r *http.Request, c Call, body []byte) (answer,
 		return answer{}, err
 	}
 	p.observe(root)
-	when := time.Now().Add(-p.staleness())
+	when := p.now()
 	for _, id := range c.instanceIDs() {
 		if i := p.server.ec2.get(id); i != nil && !p.visible(i, when) {
 			return unknownInstance(c, id), nil
@@ -93,10 +93,14 @@ func (p *Proxy) visible(i *instance, when time.Time) bool {
 	return known && !slices.Contains(p.hidden, i.id)
 }
 
-func (p *Proxy) staleness() time.Duration {
+// now is the moment as of which DescribeInstances answers.
+func (p *Proxy) now() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stale
+	if !p.moment.IsZero() {
+		return p.moment
+	}
+	return time.Now().Add(-p.stale)
 }
 
 // unknownInstance is the answer for an id that is not there.

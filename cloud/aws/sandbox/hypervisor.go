@@ -96,7 +96,7 @@ func (h *Hypervisor) Close() error {
 	h.proxy.mu.Unlock()
 	h.stop()
 	for _, m := range h.all() {
-		h.group.Go(func() { m.goDown("terminated", ReasonUser, true) })
+		h.group.Go(func() { h.discard(m) })
 	}
 	h.group.Wait()
 	left := h.mark().KillAll(context.Background(), killLimit)
@@ -107,6 +107,18 @@ func (h *Hypervisor) Close() error {
 	fmt.Fprintln(h.leash, "done")
 	h.leash.Close()
 	return errors.Join(h.reaper.Wait(), os.RemoveAll(h.Dir))
+}
+
+// discard terminates a machine's instance, also where the machine is gone because it was stopped.
+func (h *Hypervisor) discard(m *machine) {
+	m.goDown("terminated", ReasonUser, true)
+	if now, _ := m.instance.at(time.Now()); now.name != "stopped" {
+		return
+	}
+	if err := h.proxy.server.endInMoto(m.instance, "TerminateInstances"); err != nil {
+		h.log("terminating %s: %v", m.instance.id, err)
+	}
+	m.instance.become("terminated", ReasonUser)
 }
 
 func (h *Hypervisor) mark() processes.Mark { return processes.Mark("WHERRY_SANDBOX=" + h.id) }

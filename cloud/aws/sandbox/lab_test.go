@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"os"
@@ -28,6 +29,7 @@ const (
 // lab is an account with a proxy and, where a test wants it, a hypervisor.
 type lab struct {
 	*testing.T
+	id         string // id is in the names that must be a test's own, also when it is repeated
 	server     *awstest.Server
 	proxy      *awstest.Proxy
 	hypervisor *sandbox.Hypervisor
@@ -36,7 +38,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{T: t, server: awstest.Moto(t)}
+	l := &lab{T: t, id: strings.ToLower(rand.Text()[:8]), server: awstest.Moto(t)}
 	l.proxy = awstest.NewProxy(t, l.server)
 	config := l.server.AdminKey.Config(region, l.proxy.URL)
 	config.RetryMaxAttempts = 1

@@ -15,12 +15,13 @@ import (
 	"wherry/cloud/aws/sandbox"
 )
 
-func withToken(token string) func(*ec2.RunInstancesInput) {
-	return func(in *ec2.RunInstancesInput) { in.ClientToken = &token }
+func (l *lab) withToken(name string) func(*ec2.RunInstancesInput) {
+	return func(in *ec2.RunInstancesInput) { in.ClientToken = aws.String(name + l.id) }
 }
 
 // withTag lets a test find what it launched.
-func withTag(value string) func(*ec2.RunInstancesInput) {
+func (l *lab) withTag(value string) func(*ec2.RunInstancesInput) {
+	value += l.id
 	return func(in *ec2.RunInstancesInput) {
 		in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("test"), Value: &value}}}}
 	}
@@ -29,7 +30,7 @@ func withTag(value string) func(*ec2.RunInstancesInput) {
 // tagged counts the instances with a tag, past the proxy.
 func (l *lab) tagged(value string) int {
 	l.Helper()
-	out, err := ec2.NewFromConfig(l.server.Admin(l, region)).DescribeInstances(l.Context(), &ec2.DescribeInstancesInput{Filters: []types.Filter{{Name: aws.String("tag:test"), Values: []string{value}}}})
+	out, err := ec2.NewFromConfig(l.server.Admin(l, region)).DescribeInstances(l.Context(), &ec2.DescribeInstancesInput{Filters: []types.Filter{where("tag:test", value+l.id)}})
 	l.must(err)
 	return len(out.Reservations)
 }
@@ -56,26 +57,28 @@ func TestAClientTokenLaunchesOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.proxy.Fail(func(c awstest.Call) awstest.Fault {
-		if c.Params.Get("ClientToken") == "token-lost" && len(l.proxy.Calls()) == 1 {
+		if c.Params.Get("ClientToken") == "token-lost"+l.id && len(l.proxy.Calls()) == 1 {
 			return awstest.Lost()
 		}
 		return awstest.Fault{}
 	})
-	if _, err := l.launch("#!", withToken("token-lost"), withTag("lost")); err == nil {
+	if _, err := l.launch("#!", l.withToken("token-lost"), l.withTag("lost")); err == nil {
 		t.Fatal("the answer is not lost")
 	}
-	again, err := l.launch("#!", withToken("token-lost"), withTag("lost"))
+	again, err := l.launch("#!", l.withToken("token-lost"), l.withTag("lost"))
 	l.must(err)
-	other, err := newLab(t).launch("#!", withToken("token-lost"), withTag("lost"))
+	second := newLab(t) // another proxy of the same account
+	second.id = l.id
+	other, err := second.launch("#!", l.withToken("token-lost"), l.withTag("lost"))
 	l.must(err)
-	if *again.InstanceId != *other.InstanceId || l.tagged("lost") != 1 || aws.ToString(again.ClientToken) != "token-lost" {
+	if *again.InstanceId != *other.InstanceId || l.tagged("lost") != 1 || aws.ToString(again.ClientToken) != "token-lost"+l.id {
 		t.Errorf("%s and %s, of %d", *again.InstanceId, *other.InstanceId, l.tagged("lost"))
 	}
-	_, err = l.launch("#!", withToken("token-lost"), withTag("other"))
+	_, err = l.launch("#!", l.withToken("token-lost"), l.withTag("other"))
 	l.refused(err, "IdempotentParameterMismatch", "inconsistent")
 	_, err = l.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{*again.InstanceId}})
 	l.must(err)
-	_, err = l.launch("#!", withToken("token-lost"), withTag("lost"))
+	_, err = l.launch("#!", l.withToken("token-lost"), l.withTag("lost"))
 	l.refused(err, "IdempotentInstanceTerminated", "terminated")
 	if l.tagged("lost") != 1 || l.tagged("other") != 0 {
 		t.Errorf("%d and %d instances", l.tagged("lost"), l.tagged("other"))
@@ -89,7 +92,7 @@ func TestOneClientTokenAtTheSameTimeLaunchesOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for n := range ids {
 		group.Go(func() {
-			i, err := l.launch("#!", withToken("token-together"), withTag("together"))
+			i, err := l.launch("#!", l.withToken("token-together"), l.withTag("together"))
 			if err != nil {
 				t.Error(err)
 				return
@@ -113,11 +116,11 @@ func TestAClientTokenHoldsInItsZone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	subnets := l.subnets()
-	first, err := l.launch("#!", withToken("token-zone"), withTag("zone"), in(subnets[0]))
+	first, err := l.launch("#!", l.withToken("token-zone"), l.withTag("zone"), in(subnets[0]))
 	l.must(err)
-	again, err := l.launch("#!", withToken("token-zone"), withTag("zone"), in(subnets[0]))
+	again, err := l.launch("#!", l.withToken("token-zone"), l.withTag("zone"), in(subnets[0]))
 	l.must(err)
-	elsewhere, err := l.launch("#!", withToken("token-zone"), withTag("zone"), in(subnets[1]))
+	elsewhere, err := l.launch("#!", l.withToken("token-zone"), l.withTag("zone"), in(subnets[1]))
 	l.must(err)
 	if *first.InstanceId != *again.InstanceId || *first.InstanceId == *elsewhere.InstanceId || l.tagged("zone") != 2 {
 		t.Errorf("%s, %s, %s", *first.InstanceId, *again.InstanceId, *elsewhere.InstanceId)
@@ -127,9 +130,9 @@ func TestAClientTokenHoldsInItsZone(t *testing.T) {
 func TestALaunchThatFailedHasNotUsedItsToken(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	_, err := l.launch("#!", withToken("token-failed"), func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-0123456789abcdef0") })
+	_, err := l.launch("#!", l.withToken("token-failed"), func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-0123456789abcdef0") })
 	l.refused(err, "InvalidAMIID.NotFound", "The image id '[ami-0123456789abcdef0]' does not exist")
-	_, err = l.launch("#!", withToken("token-failed"))
+	_, err = l.launch("#!", l.withToken("token-failed"))
 	l.must(err)
 }
 
@@ -155,7 +158,7 @@ func TestWhatEC2DoesNotLaunch(t *testing.T) {
 		{"unknown subnet", "", in("subnet-0123456789abcdef0"), "InvalidSubnetID.NotFound", "subnet-0123456789abcdef0"},
 		{"unknown group", "", func(in *ec2.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-0123456789abcdef0"} }, "InvalidGroup.NotFound", "sg-0123456789abcdef0"},
 	} {
-		_, err := l.launch(c.script, c.change, withTag("refused"))
+		_, err := l.launch(c.script, c.change, l.withTag("refused"))
 		if err == nil {
 			t.Errorf("%s: it is launched", c.name)
 			continue
@@ -177,14 +180,14 @@ func TestALaunchNeedsPassRoleAndCreateTags(t *testing.T) {
 	arn := l.profile("launch-needs")
 	for _, action := range []string{"iam:PassRole", "ec2:CreateTags", "ec2:RunInstances"} {
 		l.proxy.Withhold(action)
-		_, err := l.launch("", withProfile(arn), withTag("needs"))
+		_, err := l.launch("", withProfile(arn), l.withTag("needs"))
 		l.refused(err, "UnauthorizedOperation", "is not authorized to perform: "+action)
 	}
 	if n := l.tagged("needs"); n != 0 {
 		t.Errorf("%d instances", n)
 	}
 	l.proxy.Withhold()
-	_, err := l.launch("", withProfile(arn), withTag("needs"))
+	_, err := l.launch("", withProfile(arn), l.withTag("needs"))
 	l.must(err)
 }
 
@@ -244,8 +247,8 @@ func where(name string, values ...string) types.Filter {
 func TestFiltersGoByTheStatesThatAreShown(t *testing.T) {
 	t.Parallel()
 	l := newLabWithMachines(t, sandbox.Options{Pending: time.Hour})
-	mine := where("tag:test", "filtered")
-	i, err := l.launch("", withTag("filtered"), withToken("token-filtered"))
+	mine := where("tag:test", "filtered"+l.id)
+	i, err := l.launch("", l.withTag("filtered"), l.withToken("token-filtered"))
 	l.must(err)
 	want := func(holds bool, filters ...types.Filter) {
 		t.Helper()
@@ -255,7 +258,7 @@ func TestFiltersGoByTheStatesThatAreShown(t *testing.T) {
 	}
 	want(true, where("instance-state-name", "pending", "running"))
 	want(false, where("instance-state-name", "running"))
-	want(true, where("client-token", "token-filtered"))
+	want(true, where("client-token", "token-filtered"+l.id))
 	want(false, where("client-token", "token-other"))
 	_, err = l.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{*i.InstanceId}})
 	l.must(err)
@@ -268,9 +271,9 @@ func TestFiltersGoByTheStatesThatAreShown(t *testing.T) {
 func TestDescribeCanBeStaleAndBlind(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	i, err := l.launch("", withTag("stale"))
+	i, err := l.launch("", l.withTag("stale"))
 	l.must(err)
-	id, mine := *i.InstanceId, where("tag:test", "stale")
+	id, mine := *i.InstanceId, where("tag:test", "stale"+l.id)
 	l.proxy.Stale(time.Hour)
 	if got := l.listed(mine); len(got) > 0 {
 		t.Errorf("an hour ago there was %v", got)
@@ -283,13 +286,13 @@ func TestDescribeCanBeStaleAndBlind(t *testing.T) {
 		t.Errorf("%v is not hidden", got)
 	}
 	l.proxy.Hide()
-	launched := time.Now()
+	before := time.Now()
 	_, err = l.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
 	l.must(err)
 	if s := l.state(id); s != "terminated" {
 		t.Errorf("it is %s", s)
 	}
-	l.proxy.Stale(time.Since(launched))
+	l.proxy.AsOf(before)
 	if s := l.state(id); s != "running" {
 		t.Errorf("before its end it was %s", s)
 	}
@@ -322,7 +325,7 @@ func TestAUserWithoutTheRightLaunchesNothing(t *testing.T) {
 	key, _ := l.server.User(t, "launch-nobody", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:DescribeInstances","Resource":"*"}]}`)
 	config := key.Config(region, l.proxy.URL)
 	l.ec2 = ec2.NewFromConfig(config)
-	_, err := l.launch("", withTag("nobody"))
+	_, err := l.launch("", l.withTag("nobody"))
 	l.refused(err, "UnauthorizedOperation", "ec2:RunInstances")
 	if n := l.tagged("nobody"); n != 0 {
 		t.Errorf("%d instances", n)

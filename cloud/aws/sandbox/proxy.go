@@ -31,9 +31,10 @@ type Proxy struct {
 	calls    []*Call
 	fail     func(Call) Fault
 	withheld []string
-	// What Doom, Stale and Hide have set.
+	// What Doom, Stale, AsOf and Hide have set.
 	doom   func(Call) StateReason
 	stale  time.Duration
+	moment time.Time
 	hidden []string
 	// hypervisor boots what is launched; nil where nothing is booted.
 	hypervisor *Hypervisor

@@ -59,6 +59,13 @@ func (p *Proxy) Stale(age time.Duration) {
 	p.stale = age
 }
 
+// AsOf makes DescribeInstances answer as of a moment; with the zero time, as of now again.
+func (p *Proxy) AsOf(moment time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moment = moment
+}
+
 // Hide keeps instances out of what DescribeInstances answers, until it is called again. With none it hides nothing.
 func (p *Proxy) Hide(instanceIDs ...string) {
 	p.mu.Lock()
