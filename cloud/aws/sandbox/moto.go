@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -100,7 +101,7 @@ func (s *Server) start(ctx context.Context, program string) error {
 	}
 	// moto binds a port that the system chooses and tells it; one chosen here could be taken before moto binds it.
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
-	cmd.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ENABLE_AMI_VALIDATION=true",
+	cmd.Env = append(WithoutAWS(os.Environ()), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ENABLE_AMI_VALIDATION=true",
 		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=true", "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -126,6 +127,11 @@ func (s *Server) start(ctx context.Context, program string) error {
 	}
 	s.Close()
 	return err
+}
+
+// WithoutAWS is an environment without what it says of other AWS accounts.
+func WithoutAWS(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 }
 
 // run holds on to its thread until the child has ended, because Pdeathsig is sent when the thread that started it ends.
