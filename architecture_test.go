@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"cloud/local":       {"cloud", "platform"},
 	"cloud/aws":         {"cloud", "platform"},
 	"cloud/aws/awstest": {},
+	"cloud/aws/prices":  {"platform"},
 	"db":                {"platform"},
 	"agent":             {"platform"},
 	"jobs":              {"cloud", "db", "platform"},
@@ -31,7 +32,7 @@ var mayImport = map[string][]string{
 	"handlers":          {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":      {"handlers", "jobs", "db", "platform"},
 	"web":               {"handlers", "handlers/api", "static", "db", "platform"},
-	"":                  {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "agent", "examples", "platform"},
+	"":                  {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/prices", "agent", "examples", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

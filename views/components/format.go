@@ -76,6 +76,17 @@ func Text(s *string) string {
 	return *s
 }
 
+// Cost says what something has cost. An estimate is rounded to cents, so that it promises no more than it knows.
+func Cost(m platform.Money, estimate bool) string {
+	switch {
+	case !estimate:
+		return m.String()
+	case m > 0 && m < platform.USD(0.005):
+		return "under $0.01 (estimate)"
+	}
+	return "about " + m.Cents() + " (estimate)"
+}
+
 // Ago says how long ago a moment was.
 func Ago(t, now time.Time) string {
 	switch d := now.Sub(t); {
