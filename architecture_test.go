@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"cloud/local":       {"cloud", "platform"},
 	"cloud/aws":         {"cloud", "platform"},
 	"cloud/aws/awstest": {},
+	"cloud/aws/image":   {"platform"},
 	"cloud/aws/prices":  {"platform"},
 	"db":                {"platform"},
 	"agent":             {"platform"},
@@ -32,7 +33,7 @@ var mayImport = map[string][]string{
 	"handlers":          {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":      {"handlers", "jobs", "db", "platform"},
 	"web":               {"handlers", "handlers/api", "static", "db", "platform"},
-	"":                  {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/prices", "agent", "examples", "platform"},
+	"":                  {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "examples", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -22,6 +22,12 @@ Usage:
   wherry demo [--once] [--data DIR] [--address HOST:PORT]
                                                     a portal with examples, ready to look at
   wherry permissions [--narrow BUCKET]              print the IAM policy that credentials for AWS need
+  wherry prices [--data DIR] [--region REGION] [TYPE ...]
+                                                    what an hour of instances costs, and as of when that is
+  wherry prices refresh [--data DIR] [--region REGION ...]
+                                                    fetch AWS's newest prices into the data folder
+  wherry image [--format packer|image-builder] [--arch amd64|arm64] [--pull IMAGE ...]
+                                                    print a recipe for an AMI that boots faster
   wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
   wherry version
 
@@ -34,6 +40,8 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"demo":         demoCommand,
 	"sign-in-link": signInLinkCommand,
 	"permissions":  permissionsCommand,
+	"prices":       pricesCommand,
+	"image":        imageCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
 	"version": func(context.Context, []string) error {

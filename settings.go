@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"wherry/cloud/aws/prices"
 	"wherry/platform"
 )
 
@@ -24,6 +25,7 @@ type settings struct {
 	agentURL string        // WHERRY_AGENT_PORTAL: how agents reach it; empty: http:// and the address
 	nextflow string        // WHERRY_NEXTFLOW: the nextflow command of machines on this host
 	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
+	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
 
 	// The names of these two are those that users of the reference platform have in their deployments.
@@ -34,7 +36,8 @@ type settings struct {
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
 	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), instanceCredentials: os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS") == "true",
-		url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow")}
+		url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"),
+		priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
@@ -66,6 +69,10 @@ func (s *settings) check() error {
 			return fmt.Errorf("%s is %q; it must be http:// or https:// and a host, without a path", name, value)
 		}
 	}
+	if u, err := url.Parse(s.priceURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("WHERRY_PRICE_LIST_URL is %q; it must be http:// or https://, a host, and a path if there is one", s.priceURL)
+	}
+	s.priceURL = strings.TrimRight(s.priceURL, "/")
 	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
 	return nil
 }

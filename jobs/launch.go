@@ -39,7 +39,7 @@ func (j *Jobs) launch(ctx context.Context, m platform.Machine) (time.Time, error
 	if err != nil {
 		return time.Time{}, j.startFailed(ctx, m, run, err)
 	}
-	return time.Time{}, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineRequested, InstanceID: started.InstanceID, Hardware: started.Hardware})
+	return time.Time{}, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineRequested, InstanceID: started.InstanceID, Hardware: started.Hardware, Launched: time.Now()})
 }
 
 // admit waits for a place in the limits of the machine's workspace.

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -94,6 +95,17 @@ type Hardware struct {
 	HourMicroUSD int64 `json:"hourMicroUsd,omitempty"`
 	// Estimate says that HourMicroUSD is not the price that will be billed, but near it.
 	Estimate bool `json:"estimate,omitempty"`
+}
+
+// With returns h with what is known in addition; what other leaves out stays as it is.
+func (h Hardware) With(other Hardware) Hardware {
+	h.InstanceType = cmp.Or(other.InstanceType, h.InstanceType)
+	h.Region, h.Zone = cmp.Or(other.Region, h.Region), cmp.Or(other.Zone, h.Zone)
+	h.Spot = h.Spot || other.Spot
+	if other.HourMicroUSD != 0 {
+		h.HourMicroUSD, h.Estimate = other.HourMicroUSD, other.Estimate
+	}
+	return h
 }
 
 // Step is one line of a launch timeline: a state of the machine, or something the agent saw happen.

@@ -15,7 +15,7 @@ type Shortage struct {
 	CPUs, AvailCPUs     int
 	Memory, AvailMemory int64 // bytes, as Nextflow wrote them: rounded to a tenth of their unit
 	GPUs, AvailGPUs     int
-	rounding            int64 // how much more than Memory it may be, in bytes
+	MemoryRounding      int64 // how much more than Memory it may be, in bytes
 }
 
 // Nextflow's words are in its LocalPollingMonitor.canSubmit; "exceed" and "accelerators" are those of older and newer
@@ -40,9 +40,9 @@ func ReadShortage(text string) (Shortage, bool) {
 		s.GPUs, s.AvailGPUs, ok = readCounts(m[2], m[3])
 	case "memory":
 		var okAvail bool
-		s.Memory, s.rounding, ok = readMemory(m[2])
+		s.Memory, s.MemoryRounding, ok = readMemory(m[2])
 		s.AvailMemory, _, okAvail = readMemory(m[3])
-		ok = ok && okAvail && s.Memory+s.rounding >= s.AvailMemory
+		ok = ok && okAvail && s.Memory+s.MemoryRounding >= s.AvailMemory
 	}
 	if p := processForm.FindStringSubmatch(text); p != nil {
 		s.Process, _, _ = strings.Cut(p[1], " (")
@@ -75,7 +75,7 @@ func readMemory(text string) (bytes, rounding int64, ok bool) {
 
 // MemoryMiB is the memory that was asked for, in MiB, rounded up by what Nextflow's rounding may hide.
 func (s Shortage) MemoryMiB() int64 {
-	return (s.Memory + s.rounding + 1<<20 - 1) >> 20
+	return (s.Memory + s.MemoryRounding + 1<<20 - 1) >> 20
 }
 
 // Explain tells people what was asked for, what there is, and what to do. The instance type and the region are empty where
