@@ -112,7 +112,7 @@ func (l *Launch) CleanFor(env ComputeEnv) error {
 	if l.WorkDir != "" {
 		checkWorkDir(errs, env.Platform, l.WorkDir)
 	}
-	if !env.InCloud() {
+	if !env.InCloud() && nextflowForm.MatchString(l.NextflowVersion) { // another is wrong, and shown as it was typed
 		l.NextflowVersion = ""
 	}
 	l.RelaunchInterrupted = l.RelaunchInterrupted && env.Config.Spot
