@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"wherry/cloud"
 	"wherry/cloud/aws"
+	"wherry/cloud/aws/prices"
 	"wherry/cloud/local"
 	"wherry/db"
 	"wherry/handlers"
@@ -70,6 +72,7 @@ func (p *portal) wire(key []byte, id string) {
 	if p.url == "" {
 		p.url = here
 	}
+	reachable := p.agentURL != "" || !isLoopback(here)
 	if p.agentURL == "" {
 		p.agentURL = here
 	}
@@ -81,8 +84,31 @@ func (p *portal) wire(key []byte, id string) {
 		Times: jobs.Times{Lifetime: p.lifetime}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
-			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials},
+			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
+			AgentURLReachable: reachable, Price: p.price()},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+}
+
+// isLoopback tells whether an address means another host everywhere else.
+func isLoopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return ip != nil && ip.IsLoopback()
+}
+
+// price tells what an hour of an environment's machine costs, from the table of prices as it is now.
+func (p *portal) price() func(platform.ComputeEnv) platform.Price {
+	table, err := prices.Load(p.data)
+	if err != nil {
+		p.log.Warn("reading prices", "error", err)
+	}
+	return func(e platform.ComputeEnv) platform.Price {
+		price, _ := table.Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
+		return price
+	}
 }
 
 // useCredentials opens credentials for a use, and writes down that they were used.

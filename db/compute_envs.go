@@ -8,12 +8,12 @@ import (
 )
 
 const computeEnvColumns = `id, workspace_id, name, platform, region, work_dir, status, message, is_primary, config, created_at, last_used_at,
-	credentials_id, status_since, next_step_at, attempts, check_asked_at`
+	credentials_id, status_since, next_step_at, attempts, check_asked_at, access_token <> ''`
 
 func scanComputeEnv(s scanner) (c platform.ComputeEnv, err error) {
 	err = s.Scan(&c.ID, &c.WorkspaceID, &c.Name, &c.Platform, &c.Region, &c.WorkDir, &c.Status, &c.Message, &c.Primary,
 		jsonColumn{&c.Config}, timeColumn{&c.Created}, timeColumn{&c.LastUsed},
-		&c.CredentialsID, timeColumn{&c.StatusSince}, timeColumn{&c.NextStep}, &c.Attempts, timeColumn{&c.CheckAsked})
+		&c.CredentialsID, timeColumn{&c.StatusSince}, timeColumn{&c.NextStep}, &c.Attempts, timeColumn{&c.CheckAsked}, &c.HasAccessToken)
 	return c, err
 }
 
@@ -47,14 +47,18 @@ func (d *DB) AddComputeEnv(ctx context.Context, env *platform.ComputeEnv) error 
 	c := *env
 	err := d.inTx(ctx, func(t *tx) error {
 		c.ID, c.Created, c.StatusSince, c.NextStep = platform.NewID(), t.now.UTC(), t.now.UTC(), t.now.UTC()
-		err := t.QueryRowContext(ctx, `INSERT INTO compute_envs (`+computeEnvColumns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM compute_envs WHERE workspace_id = ? AND deleted_at = 0), ?, ?, 0, ?, ?, ?, 0, 0) RETURNING is_primary`,
+		err := t.QueryRowContext(ctx, `INSERT INTO compute_envs (id, workspace_id, name, platform, region, work_dir, status, message, is_primary, config,
+			created_at, last_used_at, credentials_id, status_since, next_step_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM compute_envs WHERE workspace_id = ? AND deleted_at = 0), ?, ?, 0, ?, ?, ?) RETURNING is_primary`,
 			c.ID, c.WorkspaceID, c.Name, c.Platform, c.Region, c.WorkDir, c.Status, c.Message, c.WorkspaceID, toJSON(c.Config), millis(t.now),
 			c.CredentialsID, millis(t.now), millis(t.now)).Scan(&c.Primary)
 		if err != nil {
 			return computeEnvNameTaken(err, c.Name)
 		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
+		if err := d.keepAccessToken(ctx, t, c); err != nil {
+			return err
+		}
 		return t.needCredentials(ctx, c)
 	})
 	if err == nil {
@@ -77,7 +81,8 @@ func (t *tx) needCredentials(ctx context.Context, c platform.ComputeEnv) error {
 }
 
 // UpdateComputeEnv saves name, work directory and options, and moves the environment to c.Status, which may be the one it
-// has. was is the status that it had when it was read. Runs that have begun keep what they began with.
+// has. was is the status that it had when it was read. An empty AccessToken keeps the one that is there, unless HasAccessToken
+// says that there shall be none. Runs that have begun keep what they began with.
 func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was platform.ComputeEnvStatus) error {
 	if c.Status != was && !was.CanMove(c.Status) {
 		return envMoveRefused(was, c.Status)
@@ -88,8 +93,11 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was pl
 			next_step_at = ?6, attempts = 0, status_since = iif(status = ?3, status_since, ?6)
 			WHERE id = ?7 AND workspace_id = ?8 AND deleted_at = 0 AND status = ?9`,
 			c.Name, c.WorkDir, c.Status, c.Message, toJSON(c.Config), millis(t.now), c.ID, c.WorkspaceID, was)
+		if err != nil {
+			return computeEnvNameTaken(err, c.Name)
+		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
-		return computeEnvNameTaken(err, c.Name)
+		return d.keepAccessToken(ctx, t, c)
 	})
 }
 
@@ -118,7 +126,7 @@ func (d *DB) MoveComputeEnv(ctx context.Context, c platform.ComputeEnv, to platf
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
 		return t.exec(ctx, platform.Errorf(platform.CodeConflict, "The compute environment is not %s any more.", c.Status),
 			`UPDATE compute_envs SET status = ?1, message = ?2, status_since = ?3, next_step_at = ?3, attempts = 0, check_asked_at = 0,
-			deleted_at = ?4, is_primary = iif(?4 = 0, is_primary, 0) WHERE id = ?5 AND status = ?6 AND deleted_at = 0`,
+			deleted_at = ?4, is_primary = iif(?4 = 0, is_primary, 0), access_token = iif(?4 = 0, access_token, '') WHERE id = ?5 AND status = ?6 AND deleted_at = 0`,
 			to, message, millis(t.now), deleted, c.ID, c.Status)
 	})
 }

@@ -77,6 +77,7 @@ func (h *Handlers) editable(c echo.Context) (platform.ComputeEnv, error) {
 func readComputeEnv(c echo.Context, e platform.ComputeEnv) views.ComputeEnvForm {
 	f := views.ComputeEnvForm{Environment: c.FormValue("environment"), TaskEnvironment: c.FormValue("taskEnvironment"), Labels: c.FormValue("resourceLabels"),
 		Subnets: c.FormValue("subnetIds"), Groups: c.FormValue("securityGroups"), Buckets: c.FormValue("allowBuckets"), BootSize: c.FormValue("ebsBootSize"),
+		WarmInstances: c.FormValue("warmInstances"), WarmMinutes: c.FormValue("warmMinutes"),
 		Errors: platform.FieldErrors{}}
 	profile := e.Config.InstanceProfileARN
 	e.Name, e.WorkDir = c.FormValue("name"), c.FormValue("workDir")
@@ -86,6 +87,8 @@ func readComputeEnv(c echo.Context, e platform.ComputeEnv) views.ComputeEnvForm 
 	if e.Platform == platform.PlatformAWSCloud {
 		e.Config.AWSCloud = readAWSCloud(c, f)
 		e.Config.InstanceProfileARN = profile
+		e.AccessToken = platform.NewSecret(c.FormValue("accessToken"))
+		e.HasAccessToken = e.HasAccessToken && c.FormValue("removeAccessToken") == ""
 	}
 	f.Env = e
 	return f
@@ -104,17 +107,29 @@ func readAWSCloud(c echo.Context, f views.ComputeEnvForm) platform.AWSCloud {
 	a := platform.AWSCloud{WaveEnabled: on("waveEnabled"), Fusion2Enabled: on("fusion2Enabled"), AllowBuckets: listed(f.Buckets),
 		InstanceType: c.FormValue("instanceType"), ARM64Enabled: on("arm64Enabled"), GPUEnabled: on("gpuEnabled"), ImageID: c.FormValue("imageId"),
 		EC2KeyPair: c.FormValue("ec2KeyPair"), VPCID: c.FormValue("vpcId"), SubnetIDs: listed(f.Subnets), SecurityGroups: listed(f.Groups),
-		EBSEncrypted: on("ebsEncrypted"), EBSKMSKeyID: c.FormValue("ebsKmsKeyId"), LogGroup: c.FormValue("logGroup")}
+		EBSEncrypted: on("ebsEncrypted"), EBSKMSKeyID: c.FormValue("ebsKmsKeyId"), LogGroup: c.FormValue("logGroup"),
+		Spot: on("spot"), KeepForResume: on("keepForResume"), NextflowVersion: c.FormValue("nextflowVersion"),
+		WarmInstances: readNumber(f.Errors, "warmInstances", f.WarmInstances, "Enter a number of instances."),
+		WarmMinutes:   readNumber(f.Errors, "warmMinutes", f.WarmMinutes, "Enter a number of minutes."),
+		EBSBootSize:   readNumber(f.Errors, "ebsBootSize", f.BootSize, "Enter a number of GiB.")}
 	var err error
 	if a.ResourceLabels, err = platform.ParseLabels(f.Labels); err != nil {
 		f.Errors.Add("resourceLabels", "%s", err.Error())
 	}
-	if size := strings.TrimSpace(f.BootSize); size != "" {
-		if a.EBSBootSize, err = strconv.Atoi(size); err != nil {
-			f.Errors.Add("ebsBootSize", "Enter a number of GiB.")
-		}
-	}
 	return a
+}
+
+// readNumber reads a number; nothing is 0, and what is no number is an error at its field.
+func readNumber(errs platform.FieldErrors, field, text, hint string) int {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		errs.Add(field, "%s", hint)
+	}
+	return n
 }
 
 // listed splits what people list: one a line, or with commas or spaces between.
@@ -217,6 +232,12 @@ func (h *Handlers) showComputeEnvForm(c echo.Context, status int, f views.Comput
 	if err != nil {
 		return err
 	}
+	if f.Env.InCloud() {
+		if err := h.prepareToken(c, &f); err != nil {
+			return err
+		}
+		f.Price = h.price(f.Env)
+	}
 	if account, ok := h.Accounts[f.Env.Platform]; ok {
 		for _, r := range account.Regions() {
 			f.Regions = append(f.Regions, views.Region{Name: r.Name, Place: r.Place, Published: r.Published})
@@ -264,4 +285,30 @@ func previewOf(calls []cloud.Call) (list []views.Call) {
 		list = append(list, shown)
 	}
 	return list
+}
+
+// prepareToken keeps what was typed as a token from being shown, and tells whether one is saved.
+func (h *Handlers) prepareToken(c echo.Context, f *views.ComputeEnvForm) error {
+	f.Env.AccessToken = platform.Secret{}
+	if f.Env.ID == "" {
+		return nil
+	}
+	saved, err := h.DB.ComputeEnv(c.Request().Context(), Member(c).Workspace.ID, f.Env.ID) // the form may hold what was not saved
+	f.Env.HasAccessToken = saved.HasAccessToken
+	return err
+}
+
+func (h *Handlers) price(e platform.ComputeEnv) platform.Price {
+	if h.Price == nil {
+		return platform.Price{}
+	}
+	return h.Price(e)
+}
+
+// WarmPrice tells what an hour of a machine costs, as the form is filled in now.
+func (h *Handlers) WarmPrice(c echo.Context) error {
+	e := platform.ComputeEnv{Platform: platform.PlatformAWSCloud, Region: c.QueryParam("region")}
+	e.Config.InstanceType, e.Config.Spot = strings.TrimSpace(c.QueryParam("instanceType")), c.QueryParam("spot") != ""
+	e.Config.ARM64Enabled, e.Config.GPUEnabled = c.QueryParam("arm64Enabled") != "", c.QueryParam("gpuEnabled") != ""
+	return render(c, http.StatusOK, views.WarmPrice(h.price(e), c.QueryParam("warmInstances"), c.QueryParam("warmMinutes")))
 }

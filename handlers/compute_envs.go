@@ -55,6 +55,10 @@ func (h *Handlers) ComputeEnv(c echo.Context) error {
 			return err
 		}
 	}
+	if d.Machines, err = h.DB.LivingIn(ctx, e.ID); err != nil {
+		return err
+	}
+	d.Price, d.Unreachable = h.price(e), e.InCloud() && !h.AgentURLReachable
 	if c.QueryParam("part") == "state" {
 		return render(c, http.StatusOK, views.ComputeEnvState(s, d))
 	}

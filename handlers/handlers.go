@@ -30,6 +30,12 @@ type Handlers struct {
 	JumpRoleARN         string
 	InstanceCredentials bool
 
+	// AgentURLReachable is false when agents have only an address of this portal that means another host everywhere else, so
+	// that no machine in a cloud could find its way back.
+	AgentURLReachable bool
+	// Price is what an hour of an environment's machine costs; the zero Price where that is not known.
+	Price func(platform.ComputeEnv) platform.Price
+
 	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
 	BeginSession func(c echo.Context, userID int64) error
 	EndSession   func(c echo.Context) error
@@ -118,6 +124,8 @@ var notices = map[string]string{
 	"credentials-saved":    "The credentials were saved.",
 	"credentials-deleted":  "The credentials were deleted.",
 	"cancel-asked":         "Cancel was asked for. Nextflow stops its tasks first.",
+	"machine-end-asked":    "The end of the machine was asked for.",
+	"limits-saved":         "The limits were saved. Machines that wait for a place are looked at again now.",
 	"signed-out":           "You are signed out.",
 }
 

@@ -74,6 +74,7 @@ func (h *Handlers) Launch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	h.checkReach(&f, env)
 	if len(f.Errors) > 0 {
 		return h.showLaunchForm(c, http.StatusUnprocessableEntity, f)
 	}

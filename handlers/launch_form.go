@@ -15,12 +15,14 @@ import (
 // in the form's Errors already.
 func readLaunch(c echo.Context) views.LaunchForm {
 	f := views.LaunchForm{Environment: c.FormValue("environment"), Profiles: c.FormValue("configProfiles"), From: c.FormValue("from"),
-		Name: c.FormValue("name"), Description: c.FormValue("description"), Errors: platform.FieldErrors{},
+		TimeLimit: c.FormValue("timeLimit"),
+		Name:      c.FormValue("name"), Description: c.FormValue("description"), Errors: platform.FieldErrors{},
 		Launch: platform.Launch{ComputeEnvID: c.FormValue("computeEnvId"), Pipeline: c.FormValue("pipeline"), Revision: c.FormValue("revision"),
 			WorkDir: c.FormValue("workDir"), RunName: c.FormValue("runName"), ParamsText: c.FormValue("paramsText"),
 			ConfigText: c.FormValue("configText"), PreRunScript: c.FormValue("preRunScript"), PostRunScript: c.FormValue("postRunScript"),
 			MainScript: c.FormValue("mainScript"), PullLatest: c.FormValue("pullLatest") != "", StubRun: c.FormValue("stubRun") != "",
-			Resume: c.FormValue("resume") != "", SessionID: c.FormValue("sessionId")}}
+			Resume: c.FormValue("resume") != "", SessionID: c.FormValue("sessionId"),
+			NextflowVersion: c.FormValue("nextflowVersion"), RelaunchInterrupted: c.FormValue("relaunchInterrupted") != ""}}
 	f.PipelineID, _ = strconv.ParseInt(c.FormValue("pipelineId"), 10, 64) // only for the list of runs: 0 will do
 	for _, p := range strings.FieldsFunc(f.Profiles, func(r rune) bool { return r == ',' || r == ' ' }) {
 		f.Launch.ConfigProfiles = append(f.Launch.ConfigProfiles, p)
@@ -29,12 +31,16 @@ func readLaunch(c echo.Context) views.LaunchForm {
 	if f.Launch.Environment, err = platform.ParseEnvironment(f.Environment); err != nil {
 		f.Errors["environment"] = err.Error()
 	}
+	if f.Launch.TimeLimit, err = platform.ParseTimeLimit(f.TimeLimit); err != nil {
+		f.Errors["timeLimit"] = err.Error()
+	}
 	return f
 }
 
 // showLaunch fills a form with a launch that is known.
 func showLaunch(l platform.Launch) views.LaunchForm {
-	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", ")}
+	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", "),
+		TimeLimit: platform.FormatTimeLimit(l.TimeLimit)}
 }
 
 // addEnvs offers the workspace's environments that take runs, and chooses the first where none was.
@@ -89,4 +95,11 @@ func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func()
 		maps.Copy(f.Errors, errs)
 	}
 	return env, nil
+}
+
+// checkReach tells whether the machines of an environment could find their way back to this portal.
+func (h *Handlers) checkReach(f *views.LaunchForm, env platform.ComputeEnv) {
+	if env.InCloud() && !h.AgentURLReachable {
+		f.Errors["computeEnvId"] = "Machines in a cloud could not reach this portal: it has only an address that is of use on its own host. Whoever operates it sets WHERRY_AGENT_PORTAL to one that instances reach, and starts it anew."
+	}
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -33,6 +34,8 @@ func (h *Handlers) Run(c echo.Context) error {
 		return render(c, http.StatusOK, views.RunProgress(s, v))
 	case "timeline":
 		return render(c, http.StatusOK, views.RunTimeline(s, v))
+	case "reports":
+		return render(c, http.StatusOK, views.RunReports(s, v))
 	}
 	if v.Tasks, err = h.taskList(c, v.Run); err != nil {
 		return err
@@ -51,6 +54,15 @@ func (h *Handlers) runView(c echo.Context) (v views.RunView, err error) {
 	if v.Steps, err = h.DB.Steps(ctx, v.Machine.ID); err != nil {
 		return v, err
 	}
+	if v.Reports, err = h.DB.Reports(ctx, v.Run.ID); err != nil {
+		return v, err
+	}
+	if v.Before, err = h.relative(ctx, v.Run, v.Run.RelaunchOf); err != nil {
+		return v, err
+	}
+	if v.After, err = h.relative(ctx, v.Run, v.Run.RelaunchedAs); err != nil {
+		return v, err
+	}
 	v.Now, v.Log = time.Now(), platform.LogOutput
 	if stream := platform.LogStream(c.QueryParam("log")); stream.Known() {
 		v.Log = stream
@@ -58,6 +70,14 @@ func (h *Handlers) runView(c echo.Context) (v views.RunView, err error) {
 	v.Env = platform.FormatEnvironment(v.Run.Launch.Environment)
 	v.Params, v.Config, v.Dir = reportedConfig(v.Run)
 	return v, nil
+}
+
+// relative reads the run before or after one in a row of relaunches; the zero value where there is none.
+func (h *Handlers) relative(ctx context.Context, r platform.Run, id string) (platform.Run, error) {
+	if id == "" {
+		return platform.Run{}, nil
+	}
+	return h.DB.Run(ctx, r.WorkspaceID, id)
 }
 
 // reportedConfig is what Nextflow said that it resolved, and where it was launched; before it said so, what it was given.

@@ -58,7 +58,7 @@ const DefaultNextflowVersion = "24.10.0"
 func (c ComputeEnv) CloudSpec() CloudSpec {
 	a := c.Config.AWSCloud
 	return CloudSpec{Region: c.Region, LogGroup: c.LogGroup(), Wave: a.WaveEnabled, Fusion: a.Fusion2Enabled,
-		KeepForResume: a.KeepForResume, NextflowVersion: a.NextflowVersion}
+		KeepForResume: a.KeepForResume, NextflowVersion: a.NextflowVersion, AccessToken: c.AccessToken.Reveal()}
 }
 
 // Label is a name and a value that everything made in the account is tagged with.

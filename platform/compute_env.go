@@ -29,13 +29,19 @@ type ComputeEnv struct {
 	CredentialsID string
 	Primary       bool // offered first in the launch form
 	Config        ComputeEnvConfig
-	Created       time.Time
-	LastUsed      time.Time // zero: never
-	StatusSince   time.Time
-	NextStep      time.Time // when a loop looks at it next, while there is something to do
-	Attempts      int       // failed attempts at the present step
-	CheckAsked    time.Time // when someone asked for a check; zero: nobody does
+	// AccessToken is the user's own token for Wave and Fusion; zero unless it was just entered, or was read to be used.
+	AccessToken    Secret
+	HasAccessToken bool // one is saved
+	Created        time.Time
+	LastUsed       time.Time // zero: never
+	StatusSince    time.Time
+	NextStep       time.Time // when a loop looks at it next, while there is something to do
+	Attempts       int       // failed attempts at the present step
+	CheckAsked     time.Time // when someone asked for a check; zero: nobody does
 }
+
+// InCloud tells whether the environment's machines are in somebody's account, and not on the portal's own host.
+func (c ComputeEnv) InCloud() bool { return c.Platform == PlatformAWSCloud }
 
 // ComputeEnvConfig is what every machine of an environment gets. It is kept as JSON, with the API's field names.
 type ComputeEnvConfig struct {
@@ -71,7 +77,7 @@ func (c *ComputeEnv) Clean() error {
 	}
 	switch c.Platform {
 	case PlatformLocal:
-		c.Config.AWSCloud = AWSCloud{}
+		c.Config.AWSCloud, c.AccessToken, c.HasAccessToken = AWSCloud{}, Secret{}, false
 	case PlatformAWSCloud:
 		if !regionForm.MatchString(c.Region) {
 			errs.Add("region", "Choose a region.")
@@ -80,6 +86,7 @@ func (c *ComputeEnv) Clean() error {
 			errs.Add("credentialsId", "Choose the credentials of the account.")
 		}
 		c.Config.AWSCloud.clean(errs)
+		c.cleanAccessToken(errs)
 	default:
 		errs.Add("platform", "There is no platform %q.", c.Platform)
 	}
@@ -91,6 +98,17 @@ func (c *ComputeEnv) Clean() error {
 	checkEnvironment(errs, "taskEnvironment", c.Config.TaskEnvironment())
 	c.cleanScripts()
 	return errs.OrNil()
+}
+
+// maxAccessToken is in bytes; Seqera's tokens have some hundred.
+const maxAccessToken = 4096
+
+func (c *ComputeEnv) cleanAccessToken(errs FieldErrors) {
+	token := strings.TrimSpace(c.AccessToken.Reveal())
+	c.AccessToken = NewSecret(token)
+	if len(token) > maxAccessToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		errs.Add("accessToken", "This is not the form of an access token: letters, digits and signs, without spaces.")
+	}
 }
 
 // cleanScripts turns line ends into those of bash: browsers send CRLF.

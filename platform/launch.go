@@ -54,6 +54,7 @@ var (
 	envNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 	sessionPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	revisionForm   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_./+@-]*$`)
+	nextflowForm   = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,3}(-edge)?$`) // the tags of the image nextflow/nextflow
 	projectName    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*(/\.?[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)?$`)
 )
 
@@ -93,10 +94,16 @@ func (l *Launch) Clean() error {
 	if l.SessionID != "" && !sessionPattern.MatchString(l.SessionID) {
 		errs.Add("sessionId", "This is not a Nextflow session id.")
 	}
+	if l.NextflowVersion != "" && !nextflowForm.MatchString(l.NextflowVersion) {
+		errs.Add("nextflowVersion", "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.")
+	}
+	if l.TimeLimit < 0 || l.TimeLimit > MaxTimeLimit {
+		errs.Add("timeLimit", timeLimitRange)
+	}
 	return errs.OrNil()
 }
 
-// CleanFor checks the launch with the environment it goes to, after Clean.
+// CleanFor checks the launch with the environment it goes to, after Clean, and leaves out what means nothing there.
 func (l *Launch) CleanFor(env ComputeEnv) error {
 	errs := FieldErrors{}
 	if env.Status != ComputeEnvAvailable {
@@ -105,11 +112,15 @@ func (l *Launch) CleanFor(env ComputeEnv) error {
 	if l.WorkDir != "" {
 		checkWorkDir(errs, env.Platform, l.WorkDir)
 	}
+	if !env.InCloud() && nextflowForm.MatchString(l.NextflowVersion) { // another is wrong, and shown as it was typed
+		l.NextflowVersion = ""
+	}
+	l.RelaunchInterrupted = l.RelaunchInterrupted && env.Config.Spot
 	return errs.OrNil()
 }
 
 func (l *Launch) trim() {
-	for _, s := range []*string{&l.ComputeEnvID, &l.Pipeline, &l.Revision, &l.WorkDir, &l.RunName, &l.MainScript, &l.SessionID} {
+	for _, s := range []*string{&l.ComputeEnvID, &l.Pipeline, &l.Revision, &l.WorkDir, &l.RunName, &l.MainScript, &l.SessionID, &l.NextflowVersion} {
 		*s = strings.TrimSpace(*s)
 	}
 	for _, s := range []*string{&l.ParamsText, &l.ConfigText, &l.PreRunScript, &l.PostRunScript} {

@@ -38,6 +38,7 @@ const (
 	ViewCredentials  Permission = "credentials:view"
 	EditCredentials  Permission = "credentials:edit"
 	ConnectToStudios Permission = "studios:connect"
+	ManageLimits     Permission = "limits:manage"
 	ManageMembers    Permission = "members:manage"
 	ManageWorkspace  Permission = "workspace:manage"
 )
@@ -54,6 +55,7 @@ var permissions = map[Permission][]Role{
 	ViewCredentials:  {RoleOwner, RoleAdmin, RoleMaintain},
 	EditCredentials:  {RoleOwner, RoleAdmin},
 	ConnectToStudios: {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect},
+	ManageLimits:     {RoleOwner, RoleAdmin},
 	ManageMembers:    {RoleOwner, RoleAdmin},
 	ManageWorkspace:  {RoleOwner},
 }

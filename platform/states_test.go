@@ -62,7 +62,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		least      Role // the least role that has it
 	}{
 		{ViewRuns, RoleView}, {LaunchRuns, RoleLaunch}, {CancelRuns, RoleLaunch}, {ViewPipelines, RoleView}, {EditPipelines, RoleMaintain},
-		{ViewComputeEnvs, RoleView}, {EditComputeEnvs, RoleAdmin}, {ConnectToStudios, RoleConnect}, {ManageMembers, RoleAdmin}, {ManageWorkspace, RoleOwner},
+		{ViewComputeEnvs, RoleView}, {EditComputeEnvs, RoleAdmin}, {ConnectToStudios, RoleConnect}, {ManageLimits, RoleAdmin}, {ManageMembers, RoleAdmin}, {ManageWorkspace, RoleOwner},
 	} {
 		for i, role := range Roles {
 			want := i <= slices.Index(Roles, c.least)

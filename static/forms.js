@@ -17,13 +17,14 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = text; }, 2000);
 });
 
-// [data-show-if="name=value other"] is shown while the field `name` has that value and the field `other` has any.
+// [data-show-if="name=value other"] is shown while the field `name` has that value (or one of several: name=a|b) and the field
+// `other` has any.
 function holds(form, condition) {
   const [name, value] = condition.split("=");
   const field = form.elements.namedItem(name);
   if (!field) return false;
   const now = field.type === "checkbox" ? (field.checked ? field.value : "") : field.value;
-  return value === undefined ? now !== "" : now === value;
+  return value === undefined ? now !== "" : value.split("|").includes(now);
 }
 
 function showWhatFits(form) {

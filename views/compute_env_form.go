@@ -18,6 +18,9 @@ type ComputeEnvForm struct {
 
 	// As typed.
 	Environment, TaskEnvironment, Labels, Subnets, Groups, Buckets, BootSize string
+	WarmInstances, WarmMinutes                                               string
+
+	Price platform.Price // of an hour of the environment's machine
 }
 
 // Region is a region to choose.
@@ -33,6 +36,12 @@ func FillComputeEnvForm(e platform.ComputeEnv) ComputeEnvForm {
 		Subnets: strings.Join(e.Config.SubnetIDs, "\n"), Groups: strings.Join(e.Config.SecurityGroups, "\n"), Buckets: strings.Join(e.Config.AllowBuckets, "\n")}
 	if e.Config.EBSBootSize != 0 {
 		f.BootSize = strconv.Itoa(e.Config.EBSBootSize)
+	}
+	if e.Config.WarmInstances != 0 {
+		f.WarmInstances = strconv.Itoa(e.Config.WarmInstances)
+	}
+	if e.Config.WarmMinutes != 0 {
+		f.WarmMinutes = strconv.Itoa(e.Config.WarmMinutes)
 	}
 	return f
 }
@@ -61,7 +70,8 @@ func (f ComputeEnvForm) hasErrorIn(fields ...string) bool {
 
 func (f ComputeEnvForm) advancedOpen() bool {
 	a := f.Env.Config.AWSCloud
-	return a.InstanceType+a.ImageID+a.EC2KeyPair+a.VPCID+a.InstanceProfileARN+a.EBSKMSKeyID+a.LogGroup+f.Subnets+f.Groups != "" || a.ARM64Enabled || a.GPUEnabled || a.EBSEncrypted ||
+	return a.InstanceType+a.ImageID+a.EC2KeyPair+a.VPCID+a.InstanceProfileARN+a.EBSKMSKeyID+a.LogGroup+f.Subnets+f.Groups+a.NextflowVersion+f.WarmInstances+f.WarmMinutes != "" ||
+		a.ARM64Enabled || a.GPUEnabled || a.EBSEncrypted || a.Spot || a.KeepForResume || f.hasErrorIn("spot", "nextflowVersion", "keepForResume", "warmInstances", "warmMinutes") ||
 		f.hasErrorIn("instanceType", "imageId", "ec2KeyPair", "vpcId", "subnetIds", "securityGroups", "instanceProfileArn", "ebsBootSize", "ebsKmsKeyId", "logGroup")
 }
 
@@ -69,4 +79,12 @@ func (f ComputeEnvForm) scriptsOpen() bool {
 	c := f.Env.Config
 	return c.NextflowConfig+c.PreRunScript+c.PostRunScript+f.Environment+f.TaskEnvironment != "" ||
 		f.hasErrorIn("nextflowConfig", "preRunScript", "postRunScript", "environment", "taskEnvironment")
+}
+
+// tokenHint tells what becomes of the access token.
+func (f ComputeEnvForm) tokenHint() string {
+	if f.Env.HasAccessToken {
+		return "One is saved. Left empty, it is kept; it is never shown."
+	}
+	return "Your own, of Seqera's platform, for Wave and Fusion. It is encrypted, never shown, and given to machines alone; a copy of this compute environment does not get it."
 }

@@ -19,6 +19,11 @@ type timelineStep struct {
 	Ongoing bool
 }
 
+// bad tells whether the step is one that nobody wanted.
+func (s timelineStep) bad() bool {
+	return s.Name == platform.StepInterrupted || s.Name == string(platform.MachineFailed)
+}
+
 // timeline places steps on a line. A step reaches to the next one of its kind; the last one of a living machine to now.
 // The agent's clock may differ from the portal's: what lies outside is drawn at the edge.
 func timeline(v RunView) []timelineStep {

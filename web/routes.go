@@ -69,11 +69,20 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/runs/:run/log/:stream/search", platform.ViewRuns, p.SearchLog},
 		{http.MethodGet, ws + "/runs/:run/log/:stream/download", platform.ViewRuns, p.DownloadLog},
 
+		{http.MethodGet, ws + "/runs/:run/reports", platform.ViewRuns, p.Reports},
+		{http.MethodGet, ws + "/runs/:run/reports/*", platform.ViewRuns, p.ReportFile},
+
+		{http.MethodGet, ws + "/machines", platform.ViewRuns, p.Machines},
+		{http.MethodPost, ws + "/machines/:machine/end", platform.CancelRuns, p.EndMachine},
+		{http.MethodGet, ws + "/limits", platform.ManageLimits, p.LimitsForm},
+		{http.MethodPost, ws + "/limits", platform.ManageLimits, p.SetLimits},
+
 		{http.MethodGet, ws + "/compute-envs", platform.ViewComputeEnvs, p.ComputeEnvs},
 		{http.MethodGet, ws + "/compute-envs/new", platform.EditComputeEnvs, p.NewComputeEnv},
 		{http.MethodPost, ws + "/compute-envs", platform.EditComputeEnvs, p.AddComputeEnv},
 		{http.MethodPost, ws + "/compute-envs/preview", platform.EditComputeEnvs, p.PreviewComputeEnv},
 		{http.MethodGet, ws + "/compute-envs/lookup/:field", platform.EditComputeEnvs, p.Lookup},
+		{http.MethodGet, ws + "/compute-envs/price", platform.EditComputeEnvs, p.WarmPrice},
 		{http.MethodGet, ws + "/compute-envs/saved/:token", platform.EditComputeEnvs, p.SavedComputeEnv},
 		{http.MethodGet, ws + "/compute-envs/:env", platform.ViewComputeEnvs, p.ComputeEnv},
 		{http.MethodGet, ws + "/compute-envs/:env/edit", platform.EditComputeEnvs, p.EditComputeEnv},

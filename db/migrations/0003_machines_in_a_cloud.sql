@@ -84,3 +84,5 @@ CREATE TABLE limits (
 	instances       INTEGER NOT NULL,
 	month_micro_usd INTEGER NOT NULL
 ) STRICT;
+
+ALTER TABLE compute_envs ADD access_token TEXT NOT NULL DEFAULT ''; -- sealed (db/seal.go); empty: none

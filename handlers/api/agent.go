@@ -100,7 +100,7 @@ func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, erro
 	if err != nil {
 		return platform.Spec{}, err
 	}
-	env, err := a.DB.AnyComputeEnv(ctx, m.ComputeEnvID)
+	env, err := a.DB.OpenComputeEnv(ctx, m.ComputeEnvID)
 	if err != nil {
 		return platform.Spec{}, err
 	}

@@ -156,6 +156,20 @@ func envTone(s platform.ComputeEnvStatus) string {
 	return ""
 }
 
+func machineTone(s platform.MachineState) string {
+	switch s {
+	case platform.MachineWorking:
+		return "is-good"
+	case platform.MachineRequested, platform.MachineBooting:
+		return "is-run"
+	case platform.MachineFailed:
+		return "is-bad"
+	case platform.MachineDraining, platform.MachineTerminating:
+		return "is-warn"
+	}
+	return ""
+}
+
 func credentialsTone(s platform.CredentialsStatus) string {
 	if s == platform.CredentialsAvailable {
 		return "is-good"

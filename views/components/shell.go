@@ -6,7 +6,7 @@ import "wherry/platform"
 // Shell is what the frame around a page needs to know.
 type Shell struct {
 	Title  string // of the browser tab; for a live page it tells the state
-	Active string // the entry of the navigation that is marked: "launchpad", "runs", "compute-envs"
+	Active string // the entry of the navigation that is marked: "launchpad", "runs", "machines", "compute-envs", "credentials"
 	CSRF   string // token for every form and htmx request
 
 	Member     *platform.Member     // who is signed in, in which workspace; nil before sign-in
