@@ -108,6 +108,7 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/credentials/:credentials/trust.json", platform.EditCredentials, p.TrustPolicyFile},
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
+		{http.MethodGet, "/agent/download/:arch", platform.Public, a.Download},
 		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
 		{http.MethodPost, "/agent/boot/:machine", platform.Public, a.Boot},
 		{http.MethodPost, "/agent/reports", platform.ByAgent, a.Reports},
