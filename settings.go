@@ -31,6 +31,7 @@ type settings struct {
 
 	// The names of these two are those that users of the reference platform have in their deployments.
 	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
+	consoleOutput       bool   // WHERRY_CONSOLE_OUTPUT: read a machine's console where its boot is never heard of
 	instanceCredentials bool   // TOWER_ALLOW_INSTANCE_CREDENTIALS: credentials may be a role without an External ID
 }
 
@@ -48,8 +49,11 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, err
 	}
 	var err error
-	if s.instanceCredentials, err = strconv.ParseBool(envOr("TOWER_ALLOW_INSTANCE_CREDENTIALS", "false")); err != nil {
-		return s, nil, fmt.Errorf("TOWER_ALLOW_INSTANCE_CREDENTIALS is %q; it must be true or false", os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS"))
+	if s.instanceCredentials, err = boolSetting("TOWER_ALLOW_INSTANCE_CREDENTIALS"); err != nil {
+		return s, nil, err
+	}
+	if s.consoleOutput, err = boolSetting("WHERRY_CONSOLE_OUTPUT"); err != nil {
+		return s, nil, err
 	}
 	if s.data, err = filepath.Abs(s.data); err != nil {
 		return s, nil, err
@@ -81,6 +85,14 @@ func (s *settings) check() error {
 	}
 	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
 	return nil
+}
+
+func boolSetting(name string) (bool, error) {
+	value, err := strconv.ParseBool(envOr(name, "false"))
+	if err != nil {
+		return false, fmt.Errorf("%s is %q; it must be true or false", name, os.Getenv(name))
+	}
+	return value, nil
 }
 
 func envOr(name, fallback string) string {
