@@ -44,7 +44,7 @@ demo: build java ## a portal with examples; ARGS=--once runs one and stops, ARGS
 	fi
 	export WHERRY_NEXTFLOW=$$nextflow
 	if [ -n "$(filter --aws-sandbox,$(ARGS))" ]; then
-	  $(MAKE) $(MOTO)/ready sandbox
+	  $(MAKE) $(MOTO)/ready sandbox >&2
 	  MOTO_SERVER=$(MOTO)/bin/moto_server exec bin/wherry-sandbox --bucket wherry-sandbox bin/wherry demo --aws s3://wherry-sandbox/work $(filter-out --aws-sandbox,$(ARGS))
 	fi
 	WHERRY_DATA=$${WHERRY_DATA:-data} exec bin/wherry demo $(ARGS)

@@ -17,7 +17,8 @@ import (
 )
 
 // Proxy stands before a Server, records what is called and makes calls fail. It says no in AWS's words where moto has its
-// own or fails, and to AssumeRole for a role that Server.Role did not make and without an External ID that is demanded.
+// own or fails, and to AssumeRole for a role that Server.Role did not make and without an External ID that is demanded. Of
+// EC2 it keeps what moto does not: client tokens, states that take time and have reasons, and consoles.
 type Proxy struct {
 	URL string // URL is the endpoint for the clients under test.
 
@@ -209,6 +210,7 @@ func (p *Proxy) pass(r *http.Request, c Call, body []byte) (answer, error) {
 	if c.Service != "ec2" {
 		return p.forward(r, body)
 	}
+	r = r.WithContext(context.WithoutCancel(r.Context())) // AWS goes on, too, when the client has gone away
 	switch c.Operation {
 	case "RunInstances":
 		return p.runInstances(r, c, body)

@@ -18,7 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/s3")
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
 
 // TestMain plays the program, and the command that it runs.
 func TestMain(m *testing.M) {
