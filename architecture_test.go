@@ -32,13 +32,14 @@ var mayImport = map[string][]string{
 	"cloud/aws/prices":      {"platform"},
 	"db":                    {"platform"},
 	"agent":                 {"platform"},
+	"agent/binaries":        {},
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
 	"views":                 {"views/components", "platform", "static"},
 	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
-	"handlers/api":          {"handlers", "jobs", "db", "platform"},
+	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
 	"web":                   {"handlers", "handlers/api", "static", "db", "platform"},
-	"":                      {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "examples", "platform"},
+	"":                      {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
