@@ -44,7 +44,7 @@ func newPortal(t *testing.T, plugin bool) *portal {
 func newPortalWith(t *testing.T, plugin bool, env ...string) *portal {
 	t.Helper()
 	data := t.TempDir()
-	p := &portal{t: t, data: data, addr: freeAddress(t), log: &syncBuffer{}}
+	p := &portal{t: t, data: data, addr: addressOf(t, env), log: &syncBuffer{}}
 	p.url = "http://" + p.addr
 	pluginDir := filepath.Join(data, "no-plugins")
 	if plugin {
@@ -62,6 +62,16 @@ func newPortalWith(t *testing.T, plugin bool, env ...string) *portal {
 		must(t, os.CopyFS(filepath.Join(data, "examples", name), sub(t, name)))
 	}
 	return p
+}
+
+// addressOf is where the portal listens: where its machines were told that it does, or anywhere.
+func addressOf(t *testing.T, env []string) string {
+	for _, e := range env {
+		if address, ok := strings.CutPrefix(e, "WHERRY_AGENT_PORTAL=http://"); ok {
+			return address
+		}
+	}
+	return freeAddress(t)
 }
 
 func freeAddress(t *testing.T) string {
