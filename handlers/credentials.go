@@ -78,7 +78,7 @@ func (h *Handlers) credentialsParam(c echo.Context) (platform.Credentials, error
 // saveCredentials reads the form over creds, checks it and saves it.
 func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) error {
 	f := views.CredentialsForm{GenerateID: c.FormValue("generateExternalId") != "", Errors: platform.FieldErrors{}}
-	savedKey := creds.AccessKey // empty where no secret is saved
+	savedKey, savedExternalID := creds.AccessKey, creds.ExternalID // an empty key: no secret is saved
 	creds.Name, creds.Mode = c.FormValue("name"), platform.CredentialsMode(c.FormValue("mode"))
 	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.NewSecret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
 	h.chooseExternalID(&creds, f.GenerateID)
@@ -99,6 +99,7 @@ func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) e
 	}
 	if len(f.Errors) > 0 {
 		f.Credentials = creds
+		f.Credentials.ExternalID = savedExternalID // one that was made just now comes to nothing
 		return h.showCredentials(c, http.StatusUnprocessableEntity, f)
 	}
 	return redirect(c, base(c)+"/credentials/"+creds.ID, "credentials-saved")

@@ -201,3 +201,30 @@ func TestASecondClickOnDisableDoesNoHarm(t *testing.T) {
 		}
 	}
 }
+
+// TestAnExternalIDIsShownOnlyOnceItIsSaved, because people copy it into a trust policy at once.
+func TestAnExternalIDIsShownOnlyOnceItIsSaved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withAccounts()
+	b, csrf := s.signedIn()
+	role := url.Values{"csrf": {csrf}, "mode": {"role"}, "name": {""}, "assumeRoleArn": {"arn:aws:iam::123456789012:role/Wherry"}}
+	if status, page := s.post(b, ws+"/credentials", role); status != http.StatusUnprocessableEntity || strings.Contains(page, `id="external-id"`) {
+		t.Errorf("a role without a name: %d, and its External ID is shown: %v", status, strings.Contains(page, `id="external-id"`))
+	}
+	role.Set("name", "rivers")
+	if status, page := s.post(b, ws+"/credentials", role); status != http.StatusSeeOther {
+		t.Errorf("a role: %d: %v", status, fieldError.FindAllString(page, -1))
+	}
+	list, err := s.db.CredentialsList(t.Context(), s.member.Workspace.ID)
+	must(t, err)
+	role.Set("assumeRoleArn", "no ARN")
+	_, shown := s.get(b, ws+"/credentials/"+list[0].ID)
+	_, refused := s.post(b, ws+"/credentials/"+list[0].ID, role)
+	for what, page := range map[string]string{"the page": shown, "the page with an error": refused} {
+		if list[0].ExternalID == "" || !strings.Contains(page, `<code id="external-id">`+list[0].ExternalID+"</code>") {
+			t.Errorf("%s does not show the External ID that is saved", what)
+		}
+	}
+}
