@@ -228,3 +228,29 @@ func TestAnExternalIDIsShownOnlyOnceItIsSaved(t *testing.T) {
 		}
 	}
 }
+
+func TestCredentialsInUseStayInTheirAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withAccounts()
+	b, csrf := s.signedIn()
+	c := platform.Credentials{WorkspaceID: s.member.Workspace.ID, Name: "rivers", Mode: platform.CredentialsRole, RoleARN: "arn:aws:iam::123456789012:role/Wherry", ExternalID: "wherry-1"}
+	must(t, s.db.AddCredentials(t.Context(), &c))
+	save := func(arn string) int {
+		status, _ := s.post(b, ws+"/credentials/"+c.ID, url.Values{"csrf": {csrf}, "mode": {"role"}, "name": {"rivers"}, "assumeRoleArn": {arn}})
+		return status
+	}
+	const another = "arn:aws:iam::210987654321:role/Wherry"
+	if status := save(another); status != http.StatusSeeOther {
+		t.Errorf("another account, when nobody needs them: %d", status)
+	}
+	e := platform.ComputeEnv{WorkspaceID: c.WorkspaceID, Name: "cloudy", Platform: platform.PlatformAWSCloud, Region: "eu-west-1", WorkDir: "s3://rivers/work", CredentialsID: c.ID, Status: platform.ComputeEnvAvailable}
+	must(t, s.db.AddComputeEnv(t.Context(), &e))
+	if status := save(c.RoleARN); status != http.StatusUnprocessableEntity {
+		t.Errorf("another account, when an environment needs them: %d", status)
+	}
+	if status := save(another + "-2"); status != http.StatusSeeOther {
+		t.Errorf("another role of the same account: %d", status)
+	}
+}
