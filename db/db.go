@@ -215,7 +215,7 @@ func all[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), q
 // notFound turns "no rows" into an error for people about a thing of that name.
 func notFound(err error, what string) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		return platform.Errorf(platform.CodeNotFound, "There is no such %s in this workspace. It may have been deleted.", what)
+		return platform.Errorf(platform.CodeNotFound, "This workspace has no such %s. It may have been deleted.", what)
 	}
 	return err
 }

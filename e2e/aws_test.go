@@ -466,3 +466,18 @@ func TestAPortalThatIsKilledBetweenTwoCallsLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsRefusedIsSaid tries credentials that somebody deleted while the page was open.
+func TestWhatIsRefusedIsSaid(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	p, page := a.portal(), newPage(t, "status of 404", "htmx:responseError", "Response Status Error Code")
+	c := p.credentials(p.member(), a)
+	p.signIn(page)
+	_, err := page.Goto(p.url + "/orgs/lab/workspaces/rivers/credentials/" + c.ID)
+	must(t, err)
+	must(t, p.db.DeleteCredentials(t.Context(), c.WorkspaceID, c.ID))
+	click(t, page, "button", "Test")
+	shows(t, page, "#trouble", "This workspace has no such credentials.")
+	inspect(t, page, "refused")
+}

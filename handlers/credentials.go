@@ -78,7 +78,8 @@ func (h *Handlers) credentialsParam(c echo.Context) (platform.Credentials, error
 // saveCredentials reads the form over creds, checks it and saves it.
 func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) error {
 	f := views.CredentialsForm{GenerateID: c.FormValue("generateExternalId") != "", Errors: platform.FieldErrors{}}
-	savedKey := creds.AccessKey // empty where no secret is saved
+	savedRole := creds.RoleARN
+	savedKey, savedExternalID := creds.AccessKey, creds.ExternalID // an empty key: no secret is saved
 	creds.Name, creds.Mode = c.FormValue("name"), platform.CredentialsMode(c.FormValue("mode"))
 	creds.AccessKey, creds.SecretKey, creds.RoleARN = c.FormValue("accessKey"), platform.NewSecret(c.FormValue("secretKey")), c.FormValue("assumeRoleArn")
 	h.chooseExternalID(&creds, f.GenerateID)
@@ -87,6 +88,9 @@ func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) e
 		return err
 	}
 	maps.Copy(f.Errors, errs)
+	if err := h.checkAccountStays(c, f.Errors, savedRole, creds); err != nil {
+		return err
+	}
 	if len(f.Errors) == 0 {
 		save := h.DB.AddCredentials
 		if creds.ID != "" {
@@ -99,9 +103,24 @@ func (h *Handlers) saveCredentials(c echo.Context, creds platform.Credentials) e
 	}
 	if len(f.Errors) > 0 {
 		f.Credentials = creds
+		f.Credentials.ExternalID = savedExternalID // one that was made just now comes to nothing
 		return h.showCredentials(c, http.StatusUnprocessableEntity, f)
 	}
 	return redirect(c, base(c)+"/credentials/"+creds.ID, "credentials-saved")
+}
+
+// checkAccountStays refuses a role in another account while environments need the credentials: what was made for them is in
+// the account of before, and would not be found again. (Of a key nobody knows the account without asking AWS.)
+func (h *Handlers) checkAccountStays(c echo.Context, errs platform.FieldErrors, before string, creds platform.Credentials) error {
+	was, is := platform.AccountOf(before), platform.AccountOf(creds.RoleARN)
+	if was == "" || is == "" || was == is {
+		return nil
+	}
+	envs, err := h.DB.ComputeEnvsOf(c.Request().Context(), creds.ID)
+	if len(envs) > 0 {
+		errs.Add("assumeRoleArn", "The compute environment %s and what was made for it are in the account %s, and this role is in %s. Add other credentials for that account.", envs[0].Name, was, is)
+	}
+	return err
 }
 
 // chooseExternalID gives credentials an External ID where they need one and have none, and takes it away where it was

@@ -155,6 +155,10 @@ func (h *Handlers) TaskFile(c echo.Context) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return platform.Errorf(platform.CodeNotFound, "This file is not there: the task has not written it, or the work directory was cleaned.")
 	}
+	var refused *cloud.Error
+	if errors.As(err, &refused) {
+		return platform.Errorf(platform.CodeConflict, "%s", refused.Message)
+	}
 	if err != nil {
 		return err
 	}

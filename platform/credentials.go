@@ -62,6 +62,15 @@ func IsRoleARN(text string) bool {
 	return len(text) <= maxRoleARNLength && roleARNForm.MatchString(text)
 }
 
+// AccountOf is the number of the account that an ARN is in; "" where text has none.
+func AccountOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[4]
+}
+
 // Clean trims what was entered and checks it, field by field. hasSecret tells that an empty SecretKey keeps the one that
 // was saved before.
 func (c *Credentials) Clean(hasSecret bool) error {

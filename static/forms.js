@@ -71,6 +71,21 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.type === "search" && event.target.closest("[data-choices-for]")) event.preventDefault();
 });
 
+// What a click or a lookup came to when it was refused is said, until something works again. (That the portal is away is
+// said by live.js on pages that follow it.)
+const trouble = document.getElementById("trouble");
+
+function say(text) {
+  if (!trouble) return;
+  trouble.textContent = text;
+  trouble.hidden = text === "";
+}
+document.addEventListener("htmx:responseError", (event) => say(event.detail.xhr.responseText));
+document.addEventListener("htmx:sendError", () => {
+  if (!document.body.dataset.events) say("The portal cannot be reached. Try again in a moment.");
+});
+document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful || event.detail.xhr?.status === 422) say(""); });
+
 function prepare(root) {
   for (const form of document.querySelectorAll("form")) showWhatFits(form);
   for (const list of root.querySelectorAll("[data-choices-for]")) tick(list);

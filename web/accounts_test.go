@@ -201,3 +201,56 @@ func TestASecondClickOnDisableDoesNoHarm(t *testing.T) {
 		}
 	}
 }
+
+// TestAnExternalIDIsShownOnlyOnceItIsSaved, because people copy it into a trust policy at once.
+func TestAnExternalIDIsShownOnlyOnceItIsSaved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withAccounts()
+	b, csrf := s.signedIn()
+	role := url.Values{"csrf": {csrf}, "mode": {"role"}, "name": {""}, "assumeRoleArn": {"arn:aws:iam::123456789012:role/Wherry"}}
+	if status, page := s.post(b, ws+"/credentials", role); status != http.StatusUnprocessableEntity || strings.Contains(page, `id="external-id"`) {
+		t.Errorf("a role without a name: %d, and its External ID is shown: %v", status, strings.Contains(page, `id="external-id"`))
+	}
+	role.Set("name", "rivers")
+	if status, page := s.post(b, ws+"/credentials", role); status != http.StatusSeeOther {
+		t.Errorf("a role: %d: %v", status, fieldError.FindAllString(page, -1))
+	}
+	list, err := s.db.CredentialsList(t.Context(), s.member.Workspace.ID)
+	must(t, err)
+	role.Set("assumeRoleArn", "no ARN")
+	_, shown := s.get(b, ws+"/credentials/"+list[0].ID)
+	_, refused := s.post(b, ws+"/credentials/"+list[0].ID, role)
+	for what, page := range map[string]string{"the page": shown, "the page with an error": refused} {
+		if list[0].ExternalID == "" || !strings.Contains(page, `<code id="external-id">`+list[0].ExternalID+"</code>") {
+			t.Errorf("%s does not show the External ID that is saved", what)
+		}
+	}
+}
+
+func TestCredentialsInUseStayInTheirAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withAccounts()
+	b, csrf := s.signedIn()
+	c := platform.Credentials{WorkspaceID: s.member.Workspace.ID, Name: "rivers", Mode: platform.CredentialsRole, RoleARN: "arn:aws:iam::123456789012:role/Wherry", ExternalID: "wherry-1"}
+	must(t, s.db.AddCredentials(t.Context(), &c))
+	save := func(arn string) int {
+		status, _ := s.post(b, ws+"/credentials/"+c.ID, url.Values{"csrf": {csrf}, "mode": {"role"}, "name": {"rivers"}, "assumeRoleArn": {arn}})
+		return status
+	}
+	const another = "arn:aws:iam::210987654321:role/Wherry"
+	if status := save(another); status != http.StatusSeeOther {
+		t.Errorf("another account, when nobody needs them: %d", status)
+	}
+	e := platform.ComputeEnv{WorkspaceID: c.WorkspaceID, Name: "cloudy", Platform: platform.PlatformAWSCloud, Region: "eu-west-1", WorkDir: "s3://rivers/work", CredentialsID: c.ID, Status: platform.ComputeEnvAvailable}
+	must(t, s.db.AddComputeEnv(t.Context(), &e))
+	if status := save(c.RoleARN); status != http.StatusUnprocessableEntity {
+		t.Errorf("another account, when an environment needs them: %d", status)
+	}
+	if status := save(another + "-2"); status != http.StatusSeeOther {
+		t.Errorf("another role of the same account: %d", status)
+	}
+}

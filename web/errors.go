@@ -36,6 +36,8 @@ func (s *Server) answerError(err error, c echo.Context) {
 		err = c.JSON(status, map[string]string{"message": message})
 	case status == http.StatusUnauthorized:
 		err = s.toSignIn(c)
+	case c.Request().Header.Get("HX-Request") != "":
+		err = c.String(status, message) // the page that asked shows it (static/forms.js)
 	default:
 		err = s.Pages.ErrorPage(c, status, message)
 	}

@@ -318,23 +318,35 @@ func describeGroups(ctx context.Context, cfg awssdk.Config, filters ...types.Fil
 		func(o *ec2.DescribeSecurityGroupsOutput) []types.SecurityGroup { return o.SecurityGroups })
 }
 
-// securityGroups lists those of the VPC; the default VPC is the one that has the region's default subnets.
+// securityGroups lists those of the VPC; the default VPC is the one that has the region's default subnets. Where subnets may
+// not be read, the groups of all VPCs are listed, and which VPC each is of.
 func securityGroups(ctx context.Context, cfg awssdk.Config, r cloud.LookupRequest) ([]cloud.Choice, error) {
 	vpc := r.VPCID
 	if vpc == "" {
 		byDefault, err := describeSubnets(ctx, cfg, inVPC(""))
-		if err != nil || len(byDefault) == 0 {
+		switch {
+		case cloud.KindOf(translate(err)) == cloud.KindDenied:
+		case err != nil || len(byDefault) == 0:
 			return nil, err
+		default:
+			vpc = awssdk.ToString(byDefault[0].VpcId)
 		}
-		vpc = awssdk.ToString(byDefault[0].VpcId)
 	}
-	found, err := describeGroups(ctx, cfg, inVPC(vpc))
+	var filters []types.Filter
+	if vpc != "" {
+		filters = append(filters, inVPC(vpc))
+	}
+	found, err := describeGroups(ctx, cfg, filters...)
 	if err != nil {
 		return nil, err
 	}
 	var choices []cloud.Choice
 	for _, g := range found {
-		choices = append(choices, cloud.Choice{Value: awssdk.ToString(g.GroupId), Label: awssdk.ToString(g.GroupName) + ": " + awssdk.ToString(g.Description)})
+		label := awssdk.ToString(g.GroupName) + ": " + awssdk.ToString(g.Description)
+		if vpc == "" {
+			label = awssdk.ToString(g.VpcId) + ", " + label
+		}
+		choices = append(choices, cloud.Choice{Value: awssdk.ToString(g.GroupId), Label: label})
 	}
 	return sorted(choices), nil
 }

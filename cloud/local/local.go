@@ -262,7 +262,8 @@ func (l *Local) Open(_ context.Context, _ platform.ComputeEnv, workDir, name str
 		return nil, err
 	}
 	defer root.Close()
-	file, err := root.Open(filepath.FromSlash(name))
+	// Without O_NONBLOCK a named pipe would be waited for until somebody writes into it.
+	file, err := root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, err

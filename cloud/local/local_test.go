@@ -274,12 +274,13 @@ func TestFilesOutsideTheWorkDirectoryStayClosed(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(top, "secret"), []byte("x"), 0o600))
 	must(t, os.WriteFile(filepath.Join(work, "ab", ".command.out"), []byte("hello"), 0o600))
 	must(t, os.Symlink("../../secret", filepath.Join(work, "ab", "link")))
+	must(t, syscall.Mkfifo(filepath.Join(work, "ab", "pipe"), 0o600)) // nobody writes into it
 	file, err := l.Open(t.Context(), noEnv, work, "ab/.command.out")
 	must(t, err)
 	if text, err := io.ReadAll(file); err != nil || string(text) != "hello" {
 		t.Errorf("%q, %v", text, err)
 	}
-	for _, name := range []string{"../secret", "/etc/passwd", "ab/link", "ab"} {
+	for _, name := range []string{"../secret", "/etc/passwd", "ab/link", "ab/pipe", "ab"} {
 		if _, err := l.Open(t.Context(), noEnv, work, name); err == nil || cloud.KindOf(err) != cloud.KindInvalid && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
