@@ -209,7 +209,7 @@ func (w *bootWorld) reported(n int) {
 
 func TestAMachineFetchesItsAgentAndEndsWithIt(t *testing.T) {
 	t.Parallel()
-	w := newBootWorld(t, `echo "the agent says hello"; sleep 1`)
+	w := newBootWorld(t, `echo "the agent says hello"`)
 	console := w.run()
 	w.ended()
 	w.reported(2)
