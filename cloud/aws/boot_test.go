@@ -122,8 +122,16 @@ func (w *bootWorld) report(out http.ResponseWriter, r *http.Request) {
 // command puts a command before the host's.
 func (w *bootWorld) command(name, script string) {
 	w.t.Helper()
-	must(w.t, os.MkdirAll(filepath.Join(w.root, "bin"), 0o755))
-	must(w.t, os.WriteFile(filepath.Join(w.root, "bin", name), []byte("#!/bin/bash\n"+script+"\n"), 0o755))
+	writeProgram(w.t, filepath.Join(w.root, "bin", name), "#!/bin/bash\n"+script+"\n")
+}
+
+// writeProgram writes a file that can be executed at once: no process that is started meanwhile inherits it open for writing.
+func writeProgram(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	must(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 // start begins the script; its console comes with the end.
@@ -134,7 +142,7 @@ func (w *bootWorld) start(console io.Writer) *exec.Cmd {
 	script, err := base64.StdEncoding.DecodeString(text)
 	must(w.t, err)
 	path := filepath.Join(w.root, "part-001")
-	must(w.t, os.WriteFile(path, script, 0o700))
+	writeProgram(w.t, path, string(script))
 	cmd := exec.CommandContext(w.t.Context(), path)
 	cmd.Env = []string{"PATH=" + filepath.Join(w.root, "bin") + ":" + os.Getenv("PATH"), "WHERRY_ROOT=" + w.root, "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + w.imds.URL + "/"}
 	cmd.Stdout, cmd.Stderr = console, console
@@ -241,12 +249,11 @@ func TestABakedInAgentIsUsedWhenItIsTheRightOne(t *testing.T) {
 	for _, right := range []bool{true, false} {
 		w := newBootWorld(t, "")
 		baked := filepath.Join(w.root, "usr/local/bin/wherry-agent")
-		must(t, os.MkdirAll(filepath.Dir(baked), 0o755))
 		text := w.agent
 		if !right {
 			text += "echo an old agent >" + w.root + "/old\n"
 		}
-		must(t, os.WriteFile(baked, []byte(text), 0o755))
+		writeProgram(t, baked, text)
 		w.run()
 		w.ended()
 		if fetched := w.downloads > 0; fetched == right || w.file("env") == "" || w.file("old") != "" {
