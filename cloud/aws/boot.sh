@@ -124,14 +124,17 @@ if ! right "$AGENT"; then
 fi
 step 'agent fetched' "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)"
 
+: >>"$DIR/agent.log"
 export HOME=${HOME:-/root}
 WHERRY_AGENT_PORTAL_URL=$PORTAL WHERRY_AGENT_MACHINE=$MACHINE WHERRY_AGENT_INSTANCE=$INSTANCE \
   WHERRY_AGENT_CLAIM_TOKEN=$CLAIM_TOKEN WHERRY_AGENT_DIR=$DIR WHERRY_AGENT_LIFETIME=$LIFETIME \
   WHERRY_AGENT_BOOTED=$BOOTED WHERRY_AGENT_HEARD_FILE=$DIR/heard "$AGENT" >>"$DIR/agent.log" 2>&1 &
 PID=$!
-tail --lines=+1 --follow --pid="$PID" "$DIR/agent.log" 2>/dev/null & # for the console
+tail --lines=+1 --follow --pid="$PID" --sleep-interval=0.1 "$DIR/agent.log" 2>/dev/null & # for the console
+CONSOLE=$!
 wait "$PID"
 STATUS=$?
+wait "$CONSOLE"
 if ((STATUS != 0)); then
   FAILURE="The agent ended with exit status $STATUS: $(tail --lines=1 "$DIR/agent.log" | cut -c 1-500)"
 fi
