@@ -24,7 +24,7 @@ AXE_DIR := $(TOOLS)/axe-core-$(AXE)
 # MOTO plays AWS in the tests. Its version and those of all that it needs stand in cloud/aws/awstest/requirements.txt.
 MOTO := $(TOOLS)/moto-5.2.5
 
-.PHONY: build generate demo test check bench fmt clean java nextflow test-tools plugin
+.PHONY: build generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
 
 build: generate ## bin/wherry
 	@$(GO) build -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo development)" -o bin/wherry . >&2
@@ -33,13 +33,21 @@ generate: ## the Go code of views
 	@$(GO) tool templ generate >/dev/null 2>$(CURDIR)/.templ.log || { cat .templ.log >&2; exit 1; }
 	rm -f .templ.log
 
-demo: build java ## a portal with examples; ARGS=--once runs one and stops
+sandbox: ## bin/wherry-sandbox, which runs a command with an AWS account on this host
+	@$(GO) build -o bin/wherry-sandbox ./cloud/aws/sandbox/cmd >&2
+
+demo: build java ## a portal with examples; ARGS=--once runs one and stops, ARGS=--aws-sandbox has it run in an AWS account on this host
 	@nextflow=$$(command -v nextflow || true)
 	if [ -z "$$nextflow" ]; then
 	  $(MAKE) nextflow
 	  nextflow=$(CURDIR)/nextflow/nextflow
 	fi
-	WHERRY_NEXTFLOW=$$nextflow WHERRY_DATA=$${WHERRY_DATA:-data} exec bin/wherry demo $(ARGS)
+	export WHERRY_NEXTFLOW=$$nextflow
+	if [ -n "$(filter --aws-sandbox,$(ARGS))" ]; then
+	  $(MAKE) $(MOTO)/ready sandbox >&2
+	  MOTO_SERVER=$(MOTO)/bin/moto_server exec bin/wherry-sandbox --bucket wherry-sandbox bin/wherry demo --aws s3://wherry-sandbox/work $(filter-out --aws-sandbox,$(ARGS))
+	fi
+	WHERRY_DATA=$${WHERRY_DATA:-data} exec bin/wherry demo $(ARGS)
 
 # What the tests of every package get. Tests use the locked Nextflow, whatever is on the PATH.
 TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \

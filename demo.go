@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,10 +17,11 @@ import (
 // demoLimit is how long the first run of `demo --once` may take.
 const demoLimit = 5 * time.Minute
 
-// demo is a portal with a workspace, an environment on this host and the example pipelines.
+// demo is a portal with a workspace, an environment on this host or in an AWS account, and the example pipelines.
 type demo struct {
 	*portal
 	once   bool
+	aws    string // the work directory of an environment in AWS; empty: none
 	member platform.Member
 	env    platform.ComputeEnv
 	run    platform.Run
@@ -31,8 +31,10 @@ type demo struct {
 // run's end, prints what came of it as one line of JSON, and fails unless it succeeded and left nothing behind.
 func demoCommand(ctx context.Context, args []string) (err error) {
 	var once bool
+	var awsWorkDir string
 	s, rest, err := readSettings("demo", args, func(f *flag.FlagSet) {
 		f.BoolVar(&once, "once", false, "wait for the first run's end, print it as a line of JSON, and stop")
+		f.StringVar(&awsWorkDir, "aws", "", "run in the AWS account of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in AWS_REGION, with this `s3://bucket/path` as work directory")
 	})
 	if err != nil {
 		return err
@@ -44,9 +46,9 @@ func demoCommand(ctx context.Context, args []string) (err error) {
 		if s.data, err = os.MkdirTemp("", "wherry-demo-"); err != nil {
 			return err
 		}
-		s.address = "127.0.0.1:0"
+		s.address, s.agentURL = "127.0.0.1:0", ""
 	}
-	d := &demo{once: once}
+	d := &demo{once: once, aws: awsWorkDir}
 	if d.portal, err = openPortal(ctx, s); err != nil {
 		return err
 	}
@@ -113,14 +115,19 @@ func (d *demo) prepareEnv(ctx context.Context) error {
 		d.env = envs[0]
 		return nil
 	}
+	if d.aws != "" {
+		return d.prepareAWS(ctx)
+	}
 	d.env = platform.ComputeEnv{WorkspaceID: d.member.Workspace.ID, Name: "this-computer", Platform: platform.PlatformLocal,
 		WorkDir: filepath.Join(d.data, "work"), Status: platform.ComputeEnvAvailable}
 	return d.db.AddComputeEnv(ctx, &d.env)
 }
 
+func (d *demo) examplesDir() string { return filepath.Join(d.data, "examples") }
+
 // preparePipelines writes the examples into the data folder, as this version has them, and saves a pipeline for each.
 func (d *demo) preparePipelines(ctx context.Context) error {
-	dir := filepath.Join(d.data, "examples")
+	dir := d.examplesDir()
 	if err := writeTree(dir, examples.Files); err != nil {
 		return err
 	}
@@ -143,6 +150,9 @@ func (d *demo) preparePipelines(ctx context.Context) error {
 
 // launchFirst launches the first example.
 func (d *demo) launchFirst(ctx context.Context) error {
+	if err := d.waitForEnv(ctx); err != nil {
+		return err
+	}
 	pipelines, err := d.db.Pipelines(ctx, d.member.Workspace.ID)
 	if err != nil {
 		return err
@@ -168,75 +178,6 @@ func (d *demo) greet(ctx context.Context) error {
 	fmt.Printf("\nWherry is serving at %s\n\nSign in with this link, once, within %s:\n  %s\n\nStop with Ctrl-C. Runs that are under way go on, and are found again at the next start. Data: %s\n\n",
 		d.url, signInLinkLifetime, link, d.data)
 	return nil
-}
-
-// demoReport is what --once prints.
-type demoReport struct {
-	Run        string            `json:"run"`
-	Name       string            `json:"name"`
-	State      platform.RunState `json:"state"`
-	Error      string            `json:"error,omitempty"`
-	Tasks      int               `json:"tasks"`
-	Timeline   []demoStep        `json:"timeline"`
-	LeftBehind []string          `json:"leftBehind"`
-	Data       string            `json:"data,omitempty"` // kept only when something went wrong
-}
-
-type demoStep struct {
-	Step    string    `json:"step"`
-	At      time.Time `json:"at"`
-	SinceMS int64     `json:"sinceMs"` // milliseconds since the wish
-}
-
-// report waits for the end of the run and of its machine, and prints both.
-func (d *demo) report(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, demoLimit)
-	defer cancel()
-	run, machine, err := d.waitForEnd(ctx)
-	if err != nil {
-		return err
-	}
-	r := demoReport{Run: run.ID, Name: run.Name, State: run.State, Error: run.ErrorMessage, Tasks: run.Progress.Done(), LeftBehind: []string{}}
-	steps, err := d.db.Steps(ctx, machine.ID)
-	if err != nil {
-		return err
-	}
-	for _, s := range steps {
-		r.Timeline = append(r.Timeline, demoStep{s.Name, s.At, s.At.Sub(machine.Created).Milliseconds()})
-	}
-	left, err := d.clouds[d.env.Platform].List(ctx, d.env)
-	if err != nil {
-		return err
-	}
-	for _, i := range left {
-		r.LeftBehind = append(r.LeftBehind, i.InstanceID)
-	}
-	good := run.State == platform.RunSucceeded && len(left) == 0
-	if !good {
-		r.Data = d.data
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil || good {
-		return err
-	}
-	return fmt.Errorf("the run %s ended as %s and left %d instances behind", run.Name, run.State, len(left))
-}
-
-func (d *demo) waitForEnd(ctx context.Context) (platform.Run, platform.Machine, error) {
-	for {
-		run, err := d.db.AnyRun(ctx, d.run.ID)
-		if err != nil {
-			return run, platform.Machine{}, err
-		}
-		machine, err := d.db.MachineOfRun(ctx, run.ID)
-		if err != nil || (run.State.Ended() && machine.State == platform.MachineTerminated) {
-			return run, machine, err
-		}
-		select {
-		case <-ctx.Done():
-			return run, machine, fmt.Errorf("the run %s is still %s and its machine %s: %w", run.Name, run.State, machine.State, context.Cause(ctx))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // writeTree writes all files of a tree into a folder.

@@ -5,6 +5,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -65,8 +67,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(ctx, os.Args[2:])
+	stopped := ctx.Err() != nil
 	stop()
-	if err != nil {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp): // the flags have been printed
+	case stopped && errors.Is(err, context.Canceled): // as whoever stopped it wanted
+	default:
 		fmt.Fprintln(os.Stderr, "wherry "+name+":", err)
 		os.Exit(1)
 	}

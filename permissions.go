@@ -13,6 +13,7 @@ import (
 func permissionsCommand(_ context.Context, args []string) error {
 	flags := flag.NewFlagSet("wherry permissions", flag.ContinueOnError)
 	narrow := flags.String("narrow", "", "narrow the policy to what Wherry makes by name (TowerForge-*) and to the files of this `bucket`")
+	console := flags.Bool("console", false, "add the optional permission to read the console of a machine that did not come up")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -25,6 +26,6 @@ func permissionsCommand(_ context.Context, args []string) error {
 			return fmt.Errorf("%q is not the name of a bucket", *narrow)
 		}
 	}
-	fmt.Print(aws.PolicyDocument(*narrow))
+	fmt.Print(aws.PolicyDocument(*narrow, *console))
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"wherry/agent/binaries"
 	"wherry/cloud"
 	"wherry/cloud/aws"
 	"wherry/cloud/aws/prices"
@@ -76,16 +77,20 @@ func (p *portal) wire(key []byte, id string) {
 	if p.agentURL == "" {
 		p.agentURL = here
 	}
-	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{
+	source := prices.NewSource(p.data, p.log)
+	amazon := p.amazon(id, source)
+	p.clouds = map[platform.PlatformName]cloud.Cloud{platform.PlatformAWSCloud: amazon, platform.PlatformLocal: local.New(local.Config{
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
-	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: aws.New(aws.Config{
-		Credentials: p.useCredentials, PortalID: id, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials})}
+	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: amazon}
 	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
 		Times: jobs.Times{Lifetime: p.lifetime}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
 			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
-			AgentURLReachable: reachable, Price: p.price()},
+			AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
+				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
+				return price
+			}},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
 }
 
@@ -99,16 +104,25 @@ func isLoopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// price tells what an hour of an environment's machine costs, from the table of prices as it is now.
-func (p *portal) price() func(platform.ComputeEnv) platform.Price {
-	table, err := prices.Load(p.data)
-	if err != nil {
-		p.log.Warn("reading prices", "error", err)
-	}
-	return func(e platform.ComputeEnv) platform.Price {
-		price, _ := table.Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
-		return price
-	}
+// amazon is AWS as this portal reaches it.
+func (p *portal) amazon(portalID string, source *prices.Source) *aws.AWS {
+	return aws.New(aws.Config{Credentials: p.useCredentials, PortalID: portalID, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
+		ConsoleOutput: p.consoleOutput, KnownEnv: p.knowsEnv,
+		AgentDigest: func(arch string) (string, bool) {
+			_, digest, ok := binaries.Get(arch)
+			return digest, ok
+		},
+		Price: func(region, instanceType string, spot bool) (int64, bool) {
+			price, _ := source.Table().Hour(region, instanceType, spot) // none is the zero Price
+			return int64(price.Hour), price.Estimate
+		}})
+}
+
+// knowsEnv tells whether an environment is one of this portal's. Where that cannot be told now, it is: nobody ends then what
+// may be somebody's.
+func (p *portal) knowsEnv(ctx context.Context, id string) bool {
+	_, err := p.db.AnyComputeEnv(ctx, id)
+	return platform.ErrorCode(err) != platform.CodeNotFound
 }
 
 // useCredentials opens credentials for a use, and writes down that they were used.

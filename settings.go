@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,14 +31,14 @@ type settings struct {
 
 	// The names of these two are those that users of the reference platform have in their deployments.
 	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
+	consoleOutput       bool   // WHERRY_CONSOLE_OUTPUT: read a machine's console where its boot is never heard of
 	instanceCredentials bool   // TOWER_ALLOW_INSTANCE_CREDENTIALS: credentials may be a role without an External ID
 }
 
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
-	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), instanceCredentials: os.Getenv("TOWER_ALLOW_INSTANCE_CREDENTIALS") == "true",
-		url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"), nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"),
-		priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
+	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),
+		nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
@@ -48,6 +49,12 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, err
 	}
 	var err error
+	if s.instanceCredentials, err = boolSetting("TOWER_ALLOW_INSTANCE_CREDENTIALS"); err != nil {
+		return s, nil, err
+	}
+	if s.consoleOutput, err = boolSetting("WHERRY_CONSOLE_OUTPUT"); err != nil {
+		return s, nil, err
+	}
 	if s.data, err = filepath.Abs(s.data); err != nil {
 		return s, nil, err
 	}
@@ -73,8 +80,19 @@ func (s *settings) check() error {
 		return fmt.Errorf("WHERRY_PRICE_LIST_URL is %q; it must be http:// or https://, a host, and a path if there is one", s.priceURL)
 	}
 	s.priceURL = strings.TrimRight(s.priceURL, "/")
+	if s.jumpRole != "" && !platform.IsRoleARN(s.jumpRole) {
+		return fmt.Errorf("TOWER_AWS_JUMP_ROLE_ARN is %q; it must be a role's ARN, such as arn:aws:iam::123456789012:role/Name", s.jumpRole)
+	}
 	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
 	return nil
+}
+
+func boolSetting(name string) (bool, error) {
+	value, err := strconv.ParseBool(envOr(name, "false"))
+	if err != nil {
+		return false, fmt.Errorf("%s is %q; it must be true or false", name, os.Getenv(name))
+	}
+	return value, nil
 }
 
 func envOr(name, fallback string) string {

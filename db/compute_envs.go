@@ -42,9 +42,10 @@ func (d *DB) AllComputeEnvs(ctx context.Context) ([]platform.ComputeEnv, error) 
 }
 
 // AddComputeEnv saves a new environment; the first of a workspace becomes its primary one. One that is CREATING is due at
-// once.
-func (d *DB) AddComputeEnv(ctx context.Context, c *platform.ComputeEnv) error {
-	return d.inTx(ctx, func(t *tx) error {
+// once. One that is refused stays as it is.
+func (d *DB) AddComputeEnv(ctx context.Context, env *platform.ComputeEnv) error {
+	c := *env
+	err := d.inTx(ctx, func(t *tx) error {
 		c.ID, c.Created, c.StatusSince, c.NextStep = platform.NewID(), t.now.UTC(), t.now.UTC(), t.now.UTC()
 		err := t.QueryRowContext(ctx, `INSERT INTO compute_envs (id, workspace_id, name, platform, region, work_dir, status, message, is_primary, config,
 			created_at, last_used_at, credentials_id, status_since, next_step_at)
@@ -55,11 +56,15 @@ func (d *DB) AddComputeEnv(ctx context.Context, c *platform.ComputeEnv) error {
 			return computeEnvNameTaken(err, c.Name)
 		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
-		if err := d.keepAccessToken(ctx, t, *c); err != nil {
+		if err := d.keepAccessToken(ctx, t, c); err != nil {
 			return err
 		}
-		return t.needCredentials(ctx, *c)
+		return t.needCredentials(ctx, c)
 	})
+	if err == nil {
+		*env = c
+	}
+	return err
 }
 
 // needCredentials makes sure that an environment's credentials are there, in its own workspace.

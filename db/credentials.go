@@ -48,9 +48,11 @@ type alsoScan struct {
 
 func (s alsoScan) Scan(dest ...any) error { return s.scanner.Scan(append(dest, s.last)...) }
 
-// AddCredentials saves new credentials that Clean has accepted, and gives them their id.
-func (d *DB) AddCredentials(ctx context.Context, c *platform.Credentials) error {
-	return d.inTx(ctx, func(t *tx) error {
+// AddCredentials saves new credentials that Clean has accepted, and gives them their id. Those that are refused stay as they
+// are.
+func (d *DB) AddCredentials(ctx context.Context, creds *platform.Credentials) error {
+	c := *creds
+	err := d.inTx(ctx, func(t *tx) error {
 		c.ID, c.Created, c.Updated, c.Status = platform.NewID(), t.now.UTC(), t.now.UTC(), platform.CredentialsAvailable
 		_, err := t.ExecContext(ctx, `INSERT INTO credentials (id, workspace_id, name, mode, access_key, secret_key, role_arn, external_id, status, message, created_at, updated_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)`, c.ID, c.WorkspaceID, c.Name, c.Mode, c.AccessKey, d.sealer.seal(sealedAt(c.ID), c.SecretKey),
@@ -58,6 +60,10 @@ func (d *DB) AddCredentials(ctx context.Context, c *platform.Credentials) error 
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
 		return credentialsNameTaken(err, c.Name)
 	})
+	if err == nil {
+		*creds = c
+	}
+	return err
 }
 
 // UpdateCredentials saves changed credentials. An empty SecretKey keeps the one that is there, except where the mode has

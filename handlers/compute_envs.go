@@ -97,8 +97,10 @@ func (h *Handlers) moveComputeEnv(c echo.Context, to platform.ComputeEnvStatus, 
 	if err != nil {
 		return err
 	}
-	if err := h.DB.MoveComputeEnv(c.Request().Context(), e, to, ""); err != nil {
-		return err
+	if e.Status != to { // somebody else, or a second click, may have been first
+		if err := h.DB.MoveComputeEnv(c.Request().Context(), e, to, ""); err != nil {
+			return err
+		}
 	}
 	return redirect(c, base(c)+"/compute-envs/"+e.ID, done)
 }

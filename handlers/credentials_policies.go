@@ -46,7 +46,7 @@ func bucketParam(c echo.Context) (bucket, problem string) {
 func (h *Handlers) PolicyFile(c echo.Context) error {
 	bucket, problem := bucketParam(c)
 	if problem != "" {
-		return platform.Errorf(platform.CodeInvalid, "%s", problem)
+		return platform.Errorf(platform.CodeInvalid, "The policy is not narrowed, because %q is not the name of a bucket.", c.QueryParam("bucket"))
 	}
 	purpose := strings.TrimSuffix(c.Param("file"), ".json")
 	for _, p := range h.policies(bucket).Policies {

@@ -65,6 +65,10 @@ func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func()
 		return env, err
 	}
 	maps.Copy(f.Errors, errs)
+	if problem := f.Errors["sessionId"]; problem != "" { // it has no field to stand at
+		f.Errors[""] = problem + " Go to the run, and resume it from there."
+		delete(f.Errors, "sessionId")
+	}
 	if f.Launch.ComputeEnvID == "" {
 		return env, nil
 	}

@@ -132,7 +132,7 @@ func (a *simulatedAgent) work() {
 		return
 	}
 	report := platform.EndReport{}
-	end := time.Now().Add(s.upTo(25 * time.Minute))
+	end := time.Now().Add(s.upTo(15 * time.Minute))
 	for line := 0; ; line++ {
 		a.write(fmt.Sprintf("line %d\n", line))
 		stop, cancelled := a.tell()

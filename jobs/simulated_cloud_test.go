@@ -24,6 +24,7 @@ type simulatedCloud struct {
 	mu        sync.Mutex
 	tokens    map[string]*simulatedInstance
 	instances map[string]*simulatedInstance // by id
+	full      map[string]bool               // tokens that were refused for good
 	most      map[string]int                // how many instances a machine ever had
 	works     map[string]*simulatedWork     // by run
 	agents    sync.WaitGroup
@@ -44,12 +45,12 @@ type simulatedInstance struct {
 var errSimulated = errors.New("simulated")
 
 func newSimulatedCloud(s *simulation) *simulatedCloud {
-	return &simulatedCloud{s: s, tokens: map[string]*simulatedInstance{}, instances: map[string]*simulatedInstance{}, most: map[string]int{}, works: map[string]*simulatedWork{}}
+	return &simulatedCloud{s: s, tokens: map[string]*simulatedInstance{}, instances: map[string]*simulatedInstance{}, full: map[string]bool{}, most: map[string]int{}, works: map[string]*simulatedWork{}}
 }
 
 // call makes a call with a fault, or without: an error before it has its effect or after, throttling, and no answer until
-// the caller gives up.
-func (c *simulatedCloud) call(ctx context.Context, effect func()) error {
+// the caller gives up. late is the effect of a call that arrives after that; nil: it has none.
+func (c *simulatedCloud) call(ctx context.Context, effect, late func()) error {
 	sleep(ctx, c.s.upTo(200*time.Millisecond))
 	if c.calm.Load() || !c.s.chance(simulatedFaults) {
 		effect()
@@ -69,8 +70,8 @@ func (c *simulatedCloud) call(ctx context.Context, effect func()) error {
 		<-ctx.Done()
 	case 4:
 		<-ctx.Done()
-		if c.s.chance(0.5) {
-			effect() // it arrives when nobody waits for it any more
+		if late != nil && c.s.chance(0.7) {
+			time.AfterFunc(c.s.upTo(10*time.Minute), late) // it arrives when nobody waits for it any more
 		}
 	}
 	return errors.Join(ctx.Err(), cloud.Errorf(cloud.KindTransient, errSimulated, "No answer."))
@@ -78,27 +79,44 @@ func (c *simulatedCloud) call(ctx context.Context, effect func()) error {
 
 func (c *simulatedCloud) Start(ctx context.Context, _ platform.ComputeEnv, req cloud.StartRequest) (started cloud.Started, err error) {
 	token := req.Placement
-	if token == "" {
-		token = req.MachineID + "-1"
+	if token == "" || c.refused(token) { // each place that is asked has a token of its own, which nothing but Keep remembers
+		token = fmt.Sprintf("%s-%d", req.MachineID, c.s.number(1_000_000_000))
 		if err := req.Keep(ctx, token); err != nil {
 			return started, err
 		}
 	}
-	if !c.calm.Load() && c.s.chance(0.05) {
+	if !c.calm.Load() && c.s.chance(0.05) && c.refuse(token) {
 		return started, cloud.Errorf(cloud.KindCapacity, errSimulated, "There is no room.")
 	}
 	err = c.call(ctx, func() {
 		i := c.run(token, req)
 		started = cloud.Started{InstanceID: i.id, Hardware: platform.Hardware{InstanceType: "m5d.large", HourMicroUSD: 113_000}}
-	})
+	}, func() { c.run(token, req) })
 	return started, err
 }
 
-// run starts an instance, once for a token.
+// refuse has no room for a token, unless that has an instance already.
+func (c *simulatedCloud) refuse(token string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens[token] != nil {
+		return false
+	}
+	c.full[token] = true
+	return true
+}
+
+func (c *simulatedCloud) refused(token string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full[token]
+}
+
+// run starts an instance, once for a token. What was refused for good stays so, for a call too that arrives late.
 func (c *simulatedCloud) run(token string, req cloud.StartRequest) *simulatedInstance {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := c.tokens[token]; i != nil {
+	if i := c.tokens[token]; i != nil || c.full[token] {
 		return i
 	}
 	now := time.Now()
@@ -121,7 +139,7 @@ func (c *simulatedCloud) terminate(i *simulatedInstance, reason string) {
 }
 
 func (c *simulatedCloud) Describe(ctx context.Context, _ platform.ComputeEnv, m platform.Machine) (out cloud.Instance, err error) {
-	err = c.call(ctx, func() { out = c.look(m) })
+	err = c.call(ctx, func() { out = c.look(m) }, nil)
 	return out, err
 }
 
@@ -148,23 +166,25 @@ func (i *simulatedInstance) shown() cloud.Instance {
 }
 
 func (c *simulatedCloud) Terminate(ctx context.Context, _ platform.ComputeEnv, m platform.Machine) error {
-	return c.call(ctx, func() {
+	end := func() {
 		for _, i := range c.list() {
 			if i.machine == m.ID {
 				c.terminate(i, "its end was asked for")
 			}
 		}
-	})
+	}
+	return c.call(ctx, end, end)
 }
 
 func (c *simulatedCloud) End(ctx context.Context, _ platform.ComputeEnv, id string) error {
-	return c.call(ctx, func() {
+	end := func() {
 		for _, i := range c.list() {
 			if i.id == id {
 				c.terminate(i, "its end was asked for")
 			}
 		}
-	})
+	}
+	return c.call(ctx, end, end)
 }
 
 // list is every instance that shows.
@@ -189,7 +209,7 @@ func (c *simulatedCloud) List(ctx context.Context, _ platform.ComputeEnv) (list 
 			}
 			c.mu.Unlock()
 		}
-	})
+	}, nil)
 	return list, err
 }
 
@@ -198,7 +218,7 @@ func (c *simulatedCloud) Recover(ctx context.Context, _ platform.ComputeEnv, req
 		if w := c.workOf(req.RunID); w != nil {
 			left = w.left(req)
 		}
-	})
+	}, nil)
 	return left, err
 }
 

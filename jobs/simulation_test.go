@@ -24,7 +24,7 @@ import (
 // what must always hold is looked at. WHERRY_SIMULATION_SEED repeats one.
 
 const (
-	simulations     = 60 // worlds, each on a database of its own
+	simulations     = 80 // worlds, each on a database of its own
 	runsOfOneWorld  = 25
 	calmLimit       = 4 * time.Hour // simulated: until then all must have come to its end
 	simulatedFaults = 0.25          // of calls, while there are faults
@@ -152,8 +152,8 @@ func (s *simulation) launch() string {
 	r := platform.Run{WorkspaceID: s.member.Workspace.ID, UserID: s.member.User.ID, ComputeEnvID: s.env.ID, Name: "r" + platform.NewID(), WorkDir: "/w", Launch: launch}
 	_, err := s.db.AddRun(context.Background(), &r)
 	must(s.t, err)
-	if s.chance(0.2) {
-		wait := s.upTo(10 * time.Minute)
+	if s.chance(0.3) {
+		wait := s.upTo([]time.Duration{3 * time.Minute, 10 * time.Minute}[s.number(2)])
 		time.AfterFunc(wait, func() {
 			err := s.db.AskCancel(context.Background(), r.WorkspaceID, r.ID, "ada")
 			if err != nil && platform.ErrorCode(err) != platform.CodeConflict {

@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"cmp"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -38,8 +37,19 @@ type AWSCloud struct {
 	WarmMinutes   int `json:"warmMinutes,omitempty"` // 0: DefaultWarmMinutes
 }
 
-// DefaultWarmMinutes is how long warm machines wait for another launch.
+// DefaultWarmMinutes is how long instances are kept waiting where nothing else is said.
 const DefaultWarmMinutes = 30
+
+// LogGroup is the group of the environment's log streams, beside what the portal keeps; empty on platforms that have none.
+func (c ComputeEnv) LogGroup() string {
+	switch {
+	case c.Platform != PlatformAWSCloud:
+		return ""
+	case c.Config.LogGroup != "":
+		return c.Config.LogGroup
+	}
+	return "/wherry/" + c.ID
+}
 
 // DefaultNextflowVersion is the newest stable Nextflow whose nf-tower plugin the trace API was verified with.
 const DefaultNextflowVersion = "24.10.0"
@@ -50,9 +60,6 @@ func (c ComputeEnv) CloudSpec() CloudSpec {
 	return CloudSpec{Region: c.Region, LogGroup: c.LogGroup(), Wave: a.WaveEnabled, Fusion: a.Fusion2Enabled,
 		KeepForResume: a.KeepForResume, NextflowVersion: a.NextflowVersion, AccessToken: c.AccessToken.Reveal()}
 }
-
-// LogGroup is where the logs of an environment's runs go, beside the portal.
-func (c ComputeEnv) LogGroup() string { return cmp.Or(c.Config.LogGroup, "/wherry/"+c.ID) }
 
 // Label is a name and a value that everything made in the account is tagged with.
 type Label struct {
@@ -70,12 +77,18 @@ const (
 	maxLabels       = 30 // AWS takes 50 tags; Wherry has its own
 	maxSubnets      = 16
 	maxGroups       = 5 // security groups of a network interface (VPC quotas)
+
+	maxWarmInstances = 20
+	maxWarmMinutes   = 24 * 60
 )
 
 // Forms of names and ids, from the references of the EC2, IAM, KMS and CloudWatch Logs APIs.
 var (
-	regionForm     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	bucketForm     = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	regionForm  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	bucketForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	addressForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+){3}$`) // which a bucket's name must not look like
+	// workPathForm leaves out what a shell, a policy or a pattern would read as something else.
+	workPathForm   = regexp.MustCompile(`^[\p{L}\p{M}\p{N}._=+@,:!/-]+$`)
 	typeForm       = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
 	imageForm      = regexp.MustCompile(`^ami-[0-9a-f]{8,17}$`)
 	vpcForm        = regexp.MustCompile(`^vpc-[0-9a-f]{8,17}$`)
@@ -84,6 +97,7 @@ var (
 	profileARNForm = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:instance-profile/[\w+=,.@/-]+$`)
 	kmsKeyForm     = regexp.MustCompile(`^(arn:aws:kms:[a-z0-9-]+:[0-9]{12}:)?(key/|alias/)?[a-zA-Z0-9/_-]{1,256}$`)
 	logGroupForm   = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+	versionForm    = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,3}(-edge)?$`) // the tags of the image nextflow/nextflow
 	labelForm      = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 )
 
@@ -91,7 +105,7 @@ var (
 func SplitS3(uri string) (bucket, path string, ok bool) {
 	rest, ok := strings.CutPrefix(uri, "s3://")
 	bucket, path, _ = strings.Cut(rest, "/")
-	return bucket, path, ok && bucketForm.MatchString(bucket) && !strings.Contains(bucket, "..")
+	return bucket, path, ok && bucketForm.MatchString(bucket) && !addressForm.MatchString(bucket) && !strings.Contains(bucket, "..")
 }
 
 func checkS3WorkDir(errs FieldErrors, dir string) {
@@ -101,8 +115,8 @@ func checkS3WorkDir(errs FieldErrors, dir string) {
 		errs.Add("workDir", "On AWS the work directory is an S3 path, such as s3://bucket/work.")
 	case strings.Trim(path, "/") == "":
 		errs.Add("workDir", "Name a folder in the bucket too, such as %s/work.", strings.TrimRight(dir, "/"))
-	case strings.ContainsAny(path, "\x00\n\r\\\"' ") || strings.Contains("/"+path+"/", "/../") || strings.Contains(path, "//"):
-		errs.Add("workDir", "Use a plain path: no spaces, quotes, empty parts or “..”.")
+	case !workPathForm.MatchString(path) || strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path, "//"):
+		errs.Add("workDir", "Use a plain path: letters, digits and . - _ = + @ , : ! in its parts, none of them empty or “..”.")
 	case len(path) > 700: // keys end at 1024 bytes, and tasks add their own folders
 		errs.Add("workDir", "This path is too long: S3 takes 1024 bytes with everything that tasks add to it.")
 	}
@@ -110,7 +124,7 @@ func checkS3WorkDir(errs FieldErrors, dir string) {
 
 // clean trims and checks what belongs to AWS alone.
 func (a *AWSCloud) clean(errs FieldErrors) {
-	for _, s := range []*string{&a.InstanceType, &a.ImageID, &a.EC2KeyPair, &a.VPCID, &a.InstanceProfileARN, &a.EBSKMSKeyID, &a.LogGroup} {
+	for _, s := range []*string{&a.InstanceType, &a.ImageID, &a.EC2KeyPair, &a.VPCID, &a.InstanceProfileARN, &a.EBSKMSKeyID, &a.LogGroup, &a.NextflowVersion} {
 		*s = strings.TrimSpace(*s)
 	}
 	if a.Fusion2Enabled && !a.WaveEnabled {
@@ -128,6 +142,7 @@ func (a *AWSCloud) clean(errs FieldErrors) {
 		{"instanceProfileArn", a.InstanceProfileARN, "An instance profile's ARN looks like arn:aws:iam::123456789012:instance-profile/Name.", profileARNForm},
 		{"ebsKmsKeyId", a.EBSKMSKeyID, "Enter a key's id, ARN or alias, such as alias/disks.", kmsKeyForm},
 		{"logGroup", a.LogGroup, "A log group's name has letters, digits and . - _ / #, at most 512.", logGroupForm},
+		{"nextflowVersion", a.NextflowVersion, "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.", versionForm},
 	} {
 		if f.value != "" && !f.form.MatchString(f.value) {
 			errs.Add(f.field, "%s", f.example)
@@ -143,6 +158,16 @@ func (a *AWSCloud) clean(errs FieldErrors) {
 	}
 	if a.EBSKMSKeyID != "" && !a.EBSEncrypted {
 		errs.Add("ebsKmsKeyId", "A key is for an encrypted disk: switch the encryption on too, or leave this empty.")
+	}
+	a.checkWarm(errs)
+}
+
+func (a *AWSCloud) checkWarm(errs FieldErrors) {
+	if a.WarmInstances < 0 || a.WarmInstances > maxWarmInstances {
+		errs.Add("warmInstances", "Keep 0 to %d instances waiting.", maxWarmInstances)
+	}
+	if a.WarmMinutes < 0 || a.WarmMinutes > maxWarmMinutes {
+		errs.Add("warmMinutes", "Enter 1 to %d minutes.", maxWarmMinutes)
 	}
 }
 
@@ -192,10 +217,10 @@ func checkLabels(errs FieldErrors, labels []Label) {
 			errs.Add("resourceLabels", "%s: use letters, digits, spaces and _ . : / = + - @.", l.Name)
 		case lower == "name" || strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "wherry:"):
 			errs.Add("resourceLabels", "%s is set by AWS or Wherry itself: choose another name.", l.Name)
-		case seen[l.Name]:
+		case seen[lower]: // IAM does not tell capital letters from small ones
 			errs.Add("resourceLabels", "%s is there twice.", l.Name)
 		}
-		seen[l.Name] = true
+		seen[lower] = true
 	}
 }
 

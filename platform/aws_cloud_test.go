@@ -45,7 +45,7 @@ func TestAnEnvironmentOnAWSNeedsARegionAndCredentials(t *testing.T) {
 
 func TestAWorkDirectoryOnAWSIsAFolderInABucket(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{"s3://rivers/work", "s3://rivers/work/", " s3://rivers/work\n", "s3://my.rivers-1/a/b_c/d+e=f,g@h", "s3://123/w",
+	for _, dir := range []string{"s3://rivers/work", "s3://rivers/work/", " s3://rivers/work\n", "s3://my.rivers-1/a/b_c/d+e=f,g@h", "s3://123/w", "s3://rivers/é:!",
 		"s3://" + strings.Repeat("a", 63) + "/w", "s3://rivers/a..b/..c/d..", "s3://rivers/" + strings.Repeat("a", 700)} {
 		checkAWS(t, dir, "", func(e *ComputeEnv) { e.WorkDir = dir })
 	}
@@ -53,6 +53,7 @@ func TestAWorkDirectoryOnAWSIsAFolderInABucket(t *testing.T) {
 		"s3://", "s3:///work", "s3://ab/work", "s3://Rivers/work", "s3://-rivers/work", "s3://rivers-/work", "s3://.rivers/work", "s3://a..b/work", "s3://ri_vers/work",
 		"s3://ri vers/work", "s3://" + strings.Repeat("a", 64) + "/w", "s3://rivers", "s3://rivers/", "s3://rivers//", "s3://rivers/my work", "s3://rivers/it's",
 		`s3://rivers/"work"`, `s3://rivers/a\b`, "s3://rivers/a\nb", "s3://rivers/a\rb", "s3://rivers/a\x00b", "s3://rivers/a//b", "s3://rivers/work//",
+		"s3://rivers//a", "s3://rivers/$(id)", "s3://rivers/`id`", "s3://rivers/a;b", "s3://rivers/*", "s3://rivers/a?b", "s3://10.0.0.1/work",
 		"s3://rivers/..", "s3://rivers/../work", "s3://rivers/a/../b", "s3://rivers/a/..", "s3://rivers/" + strings.Repeat("a", 701)} {
 		checkAWS(t, fmt.Sprintf("%q", dir), "workDir", func(e *ComputeEnv) { e.WorkDir = dir })
 	}
@@ -104,6 +105,7 @@ func TestResourceLabelsAreThoseThatAWSTakes(t *testing.T) {
 		check(what, "resourceLabels", Label{"good", "x"}, bad)
 	}
 	check("twice", "resourceLabels", Label{"a", "1"}, Label{"b", "1"}, Label{"a", "2"})
+	check("twice to IAM", "resourceLabels", Label{"Owner", "1"}, Label{"owner", "2"})
 	var many []Label
 	for _, name := range numbered(maxLabels+1, "label-%d") {
 		many = append(many, Label{name, "x"})

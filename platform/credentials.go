@@ -57,6 +57,11 @@ var (
 	roleARNForm   = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 )
 
+// IsRoleARN tells whether text has the form of the ARN of an IAM role.
+func IsRoleARN(text string) bool {
+	return len(text) <= maxRoleARNLength && roleARNForm.MatchString(text)
+}
+
 // Clean trims what was entered and checks it, field by field. hasSecret tells that an empty SecretKey keeps the one that
 // was saved before.
 func (c *Credentials) Clean(hasSecret bool) error {
@@ -82,7 +87,7 @@ func (c *Credentials) Clean(hasSecret bool) error {
 	default:
 		errs.Add("mode", "Choose an access key or a role.")
 	}
-	if c.RoleARN != "" && (len(c.RoleARN) > maxRoleARNLength || !roleARNForm.MatchString(c.RoleARN)) {
+	if c.RoleARN != "" && !IsRoleARN(c.RoleARN) {
 		errs.Add("assumeRoleArn", "A role's ARN looks like arn:aws:iam::123456789012:role/Name.")
 	}
 	if c.RoleARN == "" {

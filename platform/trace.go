@@ -19,9 +19,12 @@ type TraceCall struct {
 	Instant      int64           `json:"instant"` // milliseconds since 1970, on Nextflow's clock
 }
 
-// At is the call's time on Nextflow's clock, or now for a client that does not tell.
+// lastInstant is the last that can be written in JSON again, in milliseconds since 1970.
+var lastInstant = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// At is the call's time on Nextflow's clock, or now for a client that does not tell or tells nonsense.
 func (c TraceCall) At() time.Time {
-	if c.Instant <= 0 {
+	if c.Instant <= 0 || c.Instant > lastInstant {
 		return time.Now()
 	}
 	return time.UnixMilli(c.Instant)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -148,6 +149,55 @@ func TestPoliciesAreAPageOfTheirOwn(t *testing.T) {
 	for query, want := range map[string]string{"": "files of ", "?bucket=rivers": "files of rivers", "?bucket=a+b": "This is not the name of a bucket"} {
 		if status, page := s.get(b, ws+"/credentials/policies"+query); status != http.StatusOK || !strings.Contains(page, want) || !strings.Contains(page, "<h1>Permission policies</h1>") {
 			t.Errorf("%q: %d, want a page with %q", query, status, want)
+		}
+	}
+}
+
+// fieldError is what a page says beside a field.
+var fieldError = regexp.MustCompile(`<p class="error"[^>]*>[^<]*`)
+
+// TestANameThatIsTakenIsSaidBesideItAndTheFormStaysNew saves once more under another name.
+func TestANameThatIsTakenIsSaidBesideItAndTheFormStaysNew(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withAccounts()
+	b, csrf := s.signedIn()
+	c := s.addCredentials(s.member.Workspace.ID, "ours")
+	for what, form := range map[string]struct {
+		path   string
+		fields url.Values
+	}{
+		"credentials":                 {"/credentials", url.Values{"mode": {"role"}, "assumeRoleArn": {"arn:aws:iam::123456789012:role/Wherry"}}},
+		"an environment on this host": {"/compute-envs", url.Values{"platform": {"local"}, "workDir": {s.env.WorkDir}}},
+		"an environment in AWS":       {"/compute-envs", url.Values{"platform": {"aws-cloud"}, "region": {"eu-west-1"}, "workDir": {"s3://rivers/work"}, "credentialsId": {c.ID}}},
+		"a pipeline":                  {"/pipelines", url.Values{"pipeline": {"https://example.org/boats"}, "computeEnvId": {s.env.ID}}},
+	} {
+		name := strings.ReplaceAll(what, " ", "-")
+		form.fields.Set("csrf", csrf)
+		form.fields.Set("name", name)
+		if status, page := s.post(b, ws+form.path, form.fields); status != http.StatusSeeOther {
+			t.Errorf("%s: %d: %v", what, status, fieldError.FindAllString(page, -1))
+		}
+		status, page := s.post(b, ws+form.path, form.fields)
+		if status != http.StatusUnprocessableEntity || !strings.Contains(page, `id="name-error"`) || !strings.Contains(page, `action="`+ws+form.path+`"`) {
+			t.Errorf("%s, twice: %d: %v", what, status, fieldError.FindAllString(page, -1))
+		}
+		form.fields.Set("name", name+"-2")
+		if status, page := s.post(b, ws+form.path, form.fields); status != http.StatusSeeOther {
+			t.Errorf("%s, with another name: %d: %v", what, status, fieldError.FindAllString(page, -1))
+		}
+	}
+}
+
+func TestASecondClickOnDisableDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, csrf := s.signedIn()
+	for range 2 {
+		if status, _ := s.post(b, ws+"/compute-envs/"+s.env.ID+"/disable", url.Values{"csrf": {csrf}}); status != http.StatusSeeOther {
+			t.Errorf("disable: %d", status)
 		}
 	}
 }

@@ -132,32 +132,41 @@ func (st *stream) follow(once bool) error {
 	}
 }
 
-// sendChanges sends what changed since the position: one event for each run and kind, however often it changed.
+// changeEvent tells of changes, however many, of one kind to one run or to the workspace.
+type changeEvent struct {
+	Run  string              `json:"run,omitempty"`
+	Kind platform.ChangeKind `json:"kind"`
+}
+
+// sendChanges sends what changed since the position: one event for each run and kind. Only the last moves the position:
+// whoever is cut off before it gets all of them again.
 func (st *stream) sendChanges() error {
 	st.changesSent = time.Now()
 	changes, upTo, complete, err := st.Hub.since(st.c.Request().Context(), st.client, st.at.Change)
 	if err != nil {
 		return err
 	}
-	st.at.Change = upTo
 	if !complete {
+		st.at.Change = upTo
 		return st.send("reset", struct{}{})
 	}
-	type event struct {
-		Run  string              `json:"run,omitempty"`
-		Kind platform.ChangeKind `json:"kind"`
-	}
-	sent := map[event]bool{}
+	var list []changeEvent
+	seen := map[changeEvent]bool{}
 	for _, change := range changes {
-		e := event{change.RunID, change.Kind}
-		if sent[e] {
-			continue
+		if e := (changeEvent{change.RunID, change.Kind}); !seen[e] {
+			seen[e] = true
+			list = append(list, e)
 		}
-		sent[e] = true
+	}
+	for i, e := range list {
+		if i == len(list)-1 {
+			st.at.Change = upTo
+		}
 		if err := st.send("change", e); err != nil {
 			return err
 		}
 	}
+	st.at.Change = upTo
 	return nil
 }
 

@@ -23,6 +23,9 @@ func (r Route) machineToMachine() bool {
 	return strings.HasPrefix(r.Path, "/agent/") || strings.HasPrefix(r.Path, "/api/")
 }
 
+// stream tells whether the route's answer has no end of its own.
+func (r Route) stream() bool { return strings.HasSuffix(r.Path, "/events") }
+
 // routes lists everything that the portal answers. There is no other way in.
 func (s *Server) routes() []Route {
 	const ws = "/orgs/:organization/workspaces/:workspace"
@@ -105,6 +108,7 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/credentials/:credentials/trust.json", platform.EditCredentials, p.TrustPolicyFile},
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
+		{http.MethodGet, "/agent/download/:arch", platform.Public, a.Download},
 		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
 		{http.MethodPost, "/agent/boot/:machine", platform.Public, a.Boot},
 		{http.MethodPost, "/agent/reports", platform.ByAgent, a.Reports},

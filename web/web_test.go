@@ -151,11 +151,25 @@ func TestEveryRouteDeclaresAPermissionOfTheTable(t *testing.T) {
 	}
 	// Whoever makes another route public has to say so here too.
 	for _, path := range []string{"GET /", "GET /healthz", "GET /static/*", "GET /favicon.ico", "GET /set-up", "POST /set-up", "GET /sign-in",
-		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /agent/claim", "POST /agent/boot/:machine", "GET /api/service-info"} {
+		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /agent/claim", "POST /agent/boot/:machine", "GET /agent/download/:arch", "GET /api/service-info"} {
 		delete(public, path)
 	}
 	if len(public) > 0 {
 		t.Errorf("these routes are public, and should they be? %v", public)
+	}
+}
+
+func TestMonitorsMayAskForHeadersAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	for path, want := range map[string]int{"/healthz": 200, ws + "/launchpad": 200, ws + "/events": 404, "/nothing": 404} {
+		resp, err := b.Head(s.URL + path)
+		must(t, err)
+		if status, body := readAll(t, resp); status != want || body != "" {
+			t.Errorf("HEAD %s: %d and %q, want %d and no body", path, status, body, want)
+		}
 	}
 }
 
@@ -414,6 +428,33 @@ func TestAReconnectLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
+func TestWhoIsCutOffAmongChangesGetsThemAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	last, err := s.db.LastChange(t.Context())
+	must(t, err)
+	r, _ := s.addRun("a") // one transaction with two kinds of changes
+	path := fmt.Sprintf("%s/events?run=%s&after=%d", ws, r.ID, last)
+	events := s.follow(b, path, "")
+	first, second := next(t, events), next(t, events)
+	if first.id == second.id {
+		t.Fatalf("%+v and %+v have the same id", first, second)
+	}
+	again := s.follow(b, path, first.id)
+	if e := next(t, again); e.data != first.data {
+		t.Errorf("whoever saw only the first gets %+v", e)
+	}
+	if e := next(t, again); e != second {
+		t.Errorf("and then %+v, want %+v", e, second)
+	}
+	must(t, s.db.AskCancel(t.Context(), r.WorkspaceID, r.ID, "ada"))
+	if e := next(t, s.follow(b, path, second.id)); !strings.Contains(e.data, `"run"`) || e.id == second.id {
+		t.Errorf("whoever saw both gets %+v", e)
+	}
+}
+
 func TestWhoWasAwayTooLongIsToldToLoadThePageAgain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -508,5 +549,30 @@ func TestAnAgentsTokenIsOfOneRun(t *testing.T) {
 	must(t, s.db.MoveMachine(t.Context(), m, db.Move{To: platform.MachineTerminating}))
 	if got := call(http.MethodPut, "/api/trace/"+r.ID+"/heartbeat", key, `{}`); got != 410 {
 		t.Errorf("after the end: %d", got)
+	}
+}
+
+// TestWhereNoEnvironmentTakesRunsAPageSaysWhatToDo, and a form that was sent is not lost.
+func TestWhereNoEnvironmentTakesRunsAPageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, csrf := s.signedIn()
+	s.post(b, ws+"/compute-envs/"+s.env.ID+"/disable", url.Values{"csrf": {csrf}})
+	for _, path := range []string{"/launch", "/pipelines/new"} {
+		if _, page := s.get(b, ws+path); !strings.Contains(page, "No compute environment takes runs now") || strings.Contains(page, `name="computeEnvId"`) {
+			t.Errorf("%s has a form, or does not say why it has none", path)
+		}
+	}
+	for _, path := range []string{"/launch", "/pipelines"} {
+		status, page := s.post(b, ws+path, url.Values{"csrf": {csrf}, "name": {"boats"}, "pipeline": {"https://example.org/boats"}, "computeEnvId": {s.env.ID}, "paramsText": {"river: severn"}})
+		if status != http.StatusUnprocessableEntity || !strings.Contains(page, "river: severn") || !strings.Contains(page, "is DISABLED and takes no work") {
+			t.Errorf("%s: %d, and what was typed is gone", path, status)
+		}
+	}
+	s.post(b, ws+"/compute-envs/"+s.env.ID+"/delete", url.Values{"csrf": {csrf}})
+	status, page := s.post(b, ws+"/launch", url.Values{"csrf": {csrf}, "pipeline": {"https://example.org/boats"}, "computeEnvId": {s.env.ID}, "resume": {"true"}, "sessionId": {"x"}})
+	if status != http.StatusUnprocessableEntity || !strings.Contains(page, "This is not a Nextflow session id.") {
+		t.Errorf("a session id that is none: %d", status)
 	}
 }

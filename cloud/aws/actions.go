@@ -22,6 +22,8 @@ const (
 	purposeLaunch   purpose = "launch"
 	purposeDelete   purpose = "delete"
 	purposeRead     purpose = "read"
+	// purposeConsole is not published. It is there only where the operator wants it (Config.ConsoleOutput).
+	purposeConsole purpose = "console"
 )
 
 // purposes tells each purpose in words, in the order in which they are shown.
@@ -35,6 +37,7 @@ var purposes = []struct {
 	{purposeLaunch, "AwsCloudLaunch", "Start and end machines, and read their logs", false},
 	{purposeDelete, "AwsCloudDelete", "Remove the role again when the compute environment is deleted", false},
 	{purposeRead, "AwsCloudRead", "Fill the dropdowns of the form", true},
+	{purposeConsole, "WherryConsole", "Show the last lines of the console of a machine that did not come up", true},
 }
 
 // forge is how the names of what Wherry makes in IAM begin.
@@ -85,6 +88,7 @@ var actions = []struct {
 	{"iam:RemoveRoleFromInstanceProfile", []purpose{purposeDelete}, []string{profiles}},
 	{"iam:DetachRolePolicy", []purpose{purposeDelete}, []string{roles}},
 	{"iam:DeleteRolePolicy", []purpose{purposeDelete}, []string{roles}},
+	{"ec2:GetConsoleOutput", []purpose{purposeConsole}, []string{anything}},
 }
 
 // operationPermission names the permission of an SDK operation where it is not the operation's own name. Empty: it needs
@@ -98,8 +102,8 @@ var operationPermission = map[string]string{
 // servicePrefix is how the names of a service's permissions begin, by the SDK's name of the service.
 var servicePrefix = map[string]string{"EC2": "ec2", "IAM": "iam", "S3": "s3", "CloudWatch Logs": "logs", "STS": "sts"}
 
-// listed tells whether an SDK operation stands in the table.
-func listed(service, operation string) bool {
+// listed tells whether an SDK operation stands in the table, and is wanted.
+func listed(service, operation string, console bool) bool {
 	permission, known := operationPermission[service+":"+operation]
 	if !known {
 		permission = servicePrefix[service] + ":" + operation
@@ -109,7 +113,7 @@ func listed(service, operation string) bool {
 	}
 	for _, a := range actions {
 		if a.permission == permission {
-			return true
+			return console || !slices.Contains(a.purposes, purposeConsole)
 		}
 	}
 	return false
@@ -117,11 +121,11 @@ func listed(service, operation string) bool {
 
 // guard stops every call that is not in the table before it leaves. Whatever else goes wrong, an account's log never shows
 // Wherry doing what nobody allowed it to.
-func guard(stack *middleware.Stack) error {
+func (c Config) guard(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("wherryGuard",
 		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 			service, operation := awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)
-			if !listed(service, operation) {
+			if !listed(service, operation, c.ConsoleOutput) {
 				return middleware.InitializeOutput{}, middleware.Metadata{}, fmt.Errorf("%s:%s is not in Wherry's table of AWS actions", service, operation)
 			}
 			return next.HandleInitialize(ctx, in)
@@ -131,18 +135,25 @@ func guard(stack *middleware.Stack) error {
 // Permissions returns the policies that credentials need, all in one and by purpose. With a bucket they are narrowed to what Wherry makes
 // by name and to that bucket.
 func (a *AWS) Permissions(bucket string) (list []cloud.Permissions) {
-	list = append(list, cloud.Permissions{Purpose: "all", Title: "Everything in one policy", Document: PolicyDocument(bucket)})
+	list = append(list, cloud.Permissions{Purpose: "all", Title: "Everything in one policy", Document: PolicyDocument(bucket, a.ConsoleOutput)})
 	for _, p := range purposes {
+		if p.purpose == purposeConsole && !a.ConsoleOutput {
+			continue
+		}
 		list = append(list, cloud.Permissions{Purpose: string(p.purpose), Title: p.title, Optional: p.optional,
 			Document: document(statements(p.purpose, p.sid, bucket))})
 	}
 	return list
 }
 
-// PolicyDocument is one IAM policy with everything that Wherry asks for, in JSON. With a bucket it is narrowed.
-func PolicyDocument(bucket string) string {
+// PolicyDocument is one IAM policy with everything that Wherry asks for, in JSON. With a bucket it is narrowed. With console
+// it has what Config.ConsoleOutput needs, too.
+func PolicyDocument(bucket string, console bool) string {
 	var all []statement
 	for _, p := range purposes {
+		if p.purpose == purposeConsole && !console {
+			continue
+		}
 		all = append(all, statements(p.purpose, p.sid, bucket)...)
 	}
 	return document(all)

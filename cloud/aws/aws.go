@@ -1,5 +1,5 @@
-// Package aws reaches AWS accounts: who credentials are, what can be chosen there, and what Wherry makes there. All names
-// of AWS live here. Whatever it asks of AWS stands in the table of actions.go, and nothing else leaves.
+// Package aws reaches AWS accounts: who credentials are, what can be chosen there, what Wherry makes there, and the machines
+// that it runs there. All names of AWS live here. Whatever it asks of AWS stands in the table of actions.go, and nothing else leaves.
 package aws
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"wherry/cloud"
@@ -29,6 +30,19 @@ type Config struct {
 	InstanceCredentials bool
 	// Visible is how long IAM may take to show what was made; zero: a minute.
 	Visible time.Duration
+	// AgentDigest is the SHA-256, in hexadecimal, of the agent that the portal gives to machines of an architecture (amd64,
+	// arm64); false: it has none.
+	AgentDigest func(arch string) (sha256hex string, ok bool)
+	// Price is that of an hour of an instance, in millionths of a US dollar (0: not known), and whether it is an estimate; may
+	// be nil.
+	Price func(region, instanceType string, spot bool) (microUSDHour int64, estimate bool)
+	// KnownEnv tells whether the portal has an environment of this id; an instance of any other is everyone's to end. nil: all
+	// of the portal's instances in an account and region are.
+	KnownEnv func(ctx context.Context, envID string) bool
+	// ConsoleOutput lets the last lines of a machine's console be read, which needs ec2:GetConsoleOutput.
+	ConsoleOutput bool
+	// LaunchesPerSecond is how many instances are asked for in a second in one account and region; 0: as many as AWS takes.
+	LaunchesPerSecond float64
 	// Load adds to how the SDK is configured; tests give their endpoint.
 	Load []func(*config.LoadOptions) error
 }
@@ -40,9 +54,19 @@ type AWS struct {
 	mu       sync.Mutex
 	sessions map[string]awssdk.CredentialsProvider
 	lookups  lookupCache
+
+	pacers       map[string]*pacer // by account and region
+	refused      refusals
+	accounts     *shared[string, string]
+	foundImages  *shared[imageKey, *types.Image]
+	foundSubnets *shared[subnetsKey, []types.Subnet]
+	instances    *shared[instancesKey, []types.Instance]
 }
 
-var _ cloud.Account = (*AWS)(nil)
+var (
+	_ cloud.Account = (*AWS)(nil)
+	_ cloud.Cloud   = (*AWS)(nil)
+)
 
 const (
 	// answerLimit is how long one answer of AWS may take.
@@ -51,12 +75,19 @@ const (
 	homeRegion = "us-east-1"
 	// maxAttempts is how often the SDK makes one call; the loops repeat beyond that.
 	maxAttempts = 3
+	// accountAge is how long it is known to which account credentials belong. They never change it; a user's key could.
+	accountAge = time.Hour
 )
 
 // New returns a way to AWS accounts.
 func New(c Config) *AWS {
 	return &AWS{Config: c, http: awshttp.NewBuildableClient().WithTimeout(answerLimit), sessions: map[string]awssdk.CredentialsProvider{},
-		lookups: lookupCache{entries: map[lookupKey]*lookupEntry{}}}
+		lookups: lookupCache{entries: map[lookupKey]*lookupEntry{}},
+		pacers:  map[string]*pacer{}, refused: refusals{until: map[offering]time.Time{}},
+		accounts:     newShared[string, string](accountAge, lookupLimit),
+		foundImages:  newShared[imageKey, *types.Image](lookupAge, lookupLimit),
+		foundSubnets: newShared[subnetsKey, []types.Subnet](lookupAge, lookupLimit),
+		instances:    newShared[instancesKey, []types.Instance](instancesAge, lookupLimit)}
 }
 
 // own is the SDK's configuration with the portal's own identity: what the default chain finds.
@@ -64,7 +95,7 @@ func (a *AWS) own(ctx context.Context, region string) (awssdk.Config, error) {
 	options := append([]func(*config.LoadOptions) error{
 		config.WithRegion(region), config.WithHTTPClient(a.http), config.WithAppID("wherry"),
 		config.WithRetryer(func() awssdk.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), maxAttempts) }),
-		config.WithAPIOptions([]func(*middleware.Stack) error{guard}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{a.guard}),
 	}, a.Load...)
 	return config.LoadDefaultConfig(ctx, options...)
 }

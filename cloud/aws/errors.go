@@ -32,6 +32,13 @@ var codes = map[string]cloud.Kind{
 	"InternalError": cloud.KindTransient, "InternalFailure": cloud.KindTransient, "ServiceUnavailable": cloud.KindTransient,
 	"ServiceFailure": cloud.KindTransient, "Unavailable": cloud.KindTransient, "ConcurrentModification": cloud.KindTransient,
 	"EntityTemporarilyUnmodifiable": cloud.KindTransient,
+	"InsufficientInstanceCapacity":  cloud.KindCapacity, "InsufficientHostCapacity": cloud.KindCapacity, "InsufficientCapacity": cloud.KindCapacity,
+	"InsufficientCapacityOnHost": cloud.KindCapacity, "InsufficientReservedInstanceCapacity": cloud.KindCapacity,
+	"UnfulfillableCapacity": cloud.KindCapacity, "SpotMaxPriceTooLow": cloud.KindCapacity, "InsufficientFreeAddressesInSubnet": cloud.KindCapacity,
+	"InsufficientAddressCapacity": cloud.KindCapacity, "VcpuLimitExceeded": cloud.KindCapacity, "InstanceLimitExceeded": cloud.KindCapacity,
+	"MaxSpotInstanceCountExceeded": cloud.KindCapacity, "VolumeLimitExceeded": cloud.KindCapacity,
+	"NetworkInterfaceLimitExceeded": cloud.KindCapacity,
+
 	// IAM shows what was just made with a delay: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
 	"NoSuchEntity": cloud.KindTransient,
 }
@@ -68,7 +75,12 @@ func translate(err error) error {
 	var api smithy.APIError
 	var netErr net.Error
 	var garbled *smithy.DeserializationError
+	role, inner := assuming(err)
 	switch {
+	case noIdentity(inner):
+		out.Kind, out.Message = cloud.KindIdentity, "The portal has no AWS identity of its own with which to assume a role. Whoever operates it gives it one: an instance profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+	case role && hasCode(inner, "AccessDenied", "AccessDeniedException"):
+		out.Kind, out.Message = cloud.KindIdentity, "AWS does not let the role of the credentials be assumed. Open the credentials and test them: the test says what its trust policy lacks."
 	case errors.As(err, &api):
 		describe(out, api, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
@@ -81,6 +93,26 @@ func translate(err error) error {
 		out.Message = "AWS could not be reached: " + cause(err) + ". Look at the portal's way to the internet."
 	}
 	return out
+}
+
+// assuming tells whether an error comes from assuming a role, which the SDK does on the way to another question, and what it
+// met in the innermost question that it put to AWS.
+func assuming(err error) (role bool, inner error) {
+	inner = err
+	var op *smithy.OperationError
+	for errors.As(err, &op) {
+		if op.Service() != "ec2imds" {
+			role, inner = op.Service() == "STS" && op.Operation() == "AssumeRole", op.Err
+		}
+		err, op = op.Err, nil
+	}
+	return role, inner
+}
+
+// noIdentity tells whether a question was not put to AWS because nothing was found with which to sign it.
+func noIdentity(err error) bool {
+	var api smithy.APIError
+	return err != nil && !errors.As(err, &api) && strings.Contains(err.Error(), "failed to refresh cached credentials")
 }
 
 // describe fills in what an answer of AWS means.
@@ -108,6 +140,8 @@ func describe(out *cloud.Error, api smithy.APIError, err error) {
 		out.Message = identityMessage(code, message)
 	case cloud.KindTransient:
 		out.Message = "AWS could not do it just now: " + message
+	case cloud.KindCapacity:
+		out.Message = "AWS has no room for it just now: " + message
 	default:
 		out.Message = "AWS refused: " + message
 	}

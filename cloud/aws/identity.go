@@ -41,7 +41,7 @@ func (a *AWS) sessionOf(ctx context.Context, c platform.Credentials, region stri
 	if err != nil || c.RoleARN == "" {
 		return cfg, err
 	}
-	key := fmt.Sprint(c.ID, " ", c.Updated.UnixMilli(), " ", c.AccessKey, " ", c.RoleARN, " ", c.ExternalID)
+	key := sessionKey(c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	provider := a.sessions[key]
@@ -52,6 +52,11 @@ func (a *AWS) sessionOf(ctx context.Context, c platform.Credentials, region stri
 	}
 	cfg.Credentials = provider
 	return cfg, nil
+}
+
+// sessionKey tells credentials from others, and from what they were before they were changed.
+func sessionKey(c platform.Credentials) string {
+	return fmt.Sprint(c.ID, " ", c.Updated.UnixMilli(), " ", c.AccessKey, " ", c.RoleARN, " ", c.ExternalID)
 }
 
 // base is the identity that assumes the credentials' role, or that they are by themselves: their key, the jump role, or
@@ -120,16 +125,11 @@ func (a *AWS) baseError(c platform.Credentials, err error) error {
 	if err == nil || c.Mode == platform.CredentialsKeys {
 		return translate(err)
 	}
-	out := &cloud.Error{Kind: cloud.KindIdentity, Details: details(err)}
-	switch {
-	case strings.Contains(err.Error(), a.JumpRoleARN) && a.JumpRoleARN != "" && hasCode(err, "AccessDenied"):
-		out.Message = "The portal's own identity may not assume the jump role " + a.JumpRoleARN + ". Its trust policy must allow sts:AssumeRole and sts:TagSession to the portal."
-	case strings.Contains(err.Error(), "failed to refresh cached credentials") && !hasCode(err, "AccessDenied"):
-		out.Message = "The portal has no AWS identity of its own with which to assume a role. Whoever operates it gives it one: an instance profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-	default:
-		return translate(err)
+	if a.JumpRoleARN != "" && strings.Contains(err.Error(), a.JumpRoleARN) && hasCode(err, "AccessDenied") {
+		return &cloud.Error{Kind: cloud.KindIdentity, Details: details(err),
+			Message: "The portal's own identity may not assume the jump role " + a.JumpRoleARN + ". Its trust policy must allow sts:AssumeRole and sts:TagSession to the portal."}
 	}
-	return out
+	return translate(err)
 }
 
 // roleError says why a role could not be assumed. AWS answers every such refusal with the same words, so the role's trust

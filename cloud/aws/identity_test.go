@@ -218,3 +218,27 @@ func TestATrustPolicyIsReadAsIAMWritesIt(t *testing.T) {
 		t.Error("nonsense was read")
 	}
 }
+
+// TestARoleThatCannotBeAssumedIsSaidAtTheCredentials, wherever it comes to light.
+func TestARoleThatCannotBeAssumedIsSaidAtTheCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	own, _ := w.moto.User(t, "portal-"+platform.NewID(), mayAssume)
+	w.creds = platform.Credentials{ID: w.creds.ID, WorkspaceID: 7, Mode: platform.CredentialsRole, RoleARN: "arn:aws:iam::" + w.moto.Account + ":role/nobody-made-it", ExternalID: "wherry-1"}
+	for what, c := range map[string]struct {
+		own  *awstest.Key
+		want string
+	}{
+		"no identity":        {nil, "no AWS identity of its own"},
+		"a role not trusted": {&own, "does not let the role of the credentials be assumed"},
+	} {
+		w.aws = w.portal(c.own)
+		fields, ok := w.aws.Validate(t.Context(), w.env).(platform.FieldErrors)
+		if !ok || !strings.Contains(fields["credentialsId"], c.want) {
+			t.Errorf("%s, when an environment is checked: %v", what, fields)
+		}
+		says(t, kind(t, w.make(), cloud.KindIdentity).Message, c.want)
+		_, err := w.aws.Lookup(t.Context(), cloud.LookupRequest{CredentialsID: w.creds.ID, Region: region, Field: "vpcId"})
+		says(t, kind(t, err, cloud.KindIdentity).Message, c.want)
+	}
+}

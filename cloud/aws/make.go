@@ -117,6 +117,9 @@ const (
 	tagPortal      = "wherry:portal"
 	tagWorkspace   = "wherry:workspace"
 	tagEnvironment = "wherry:environment"
+	tagMachine     = "wherry:machine"
+	tagRun         = "wherry:run"
+	tagUser        = "wherry:user"
 )
 
 // tags are those of an environment: Wherry's own, then the resource labels.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"wherry/cloud"
+	"wherry/cloud/processes"
 	"wherry/platform"
 )
 
@@ -49,6 +50,9 @@ func New(c Config) *Local {
 func (l *Local) folder(machineID string) folder {
 	return folder(filepath.Join(l.Dir, "machines", machineID))
 }
+
+// mark is what every process of a machine carries.
+func mark(machineID string) processes.Mark { return processes.Mark("WHERRY_MACHINE=" + machineID) }
 
 // instanceID names the one instance that a machine can have here.
 func instanceID(machineID string) string { return "local-" + machineID }
@@ -110,7 +114,7 @@ func (l *Local) spawn(f folder, req cloud.StartRequest) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = string(f), r, log, log
 	cmd.Env = append(withoutSettings(os.Environ()), l.Env...)
-	cmd.Env = append(cmd.Env, marker+"="+req.MachineID)
+	cmd.Env = append(cmd.Env, string(mark(req.MachineID)))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -156,7 +160,7 @@ func (l *Local) describe(machineID string) (cloud.Instance, error) {
 		i.Reason = f.endReason()
 	case f.has(startedFile):
 		i.Status, i.Reason = statusOfRest(machineID), "its supervisor was killed"
-	case !f.has(terminateFile) && len(marked(machineID)) > 0:
+	case !f.has(terminateFile) && len(mark(machineID).List()) > 0:
 		i.Status = cloud.StatusPending
 	case !f.has(terminateFile) && time.Since(f.modified()) < spawnGrace:
 		i.Status = cloud.StatusPending
@@ -169,7 +173,7 @@ const spawnGrace = 10 * time.Second
 
 // statusOfRest tells how a machine is that has lost its supervisor.
 func statusOfRest(machineID string) cloud.Status {
-	if len(marked(machineID)) > 0 {
+	if len(mark(machineID).List()) > 0 {
 		return cloud.StatusStopping
 	}
 	return cloud.StatusGone
@@ -186,7 +190,7 @@ func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, m platform
 	if err := errors.Join(f.make(), f.touch(terminateFile)); err != nil {
 		return cloud.Errorf(cloud.KindTransient, err, "The machine could not be marked for its end.")
 	}
-	if left := killAll(ctx, machineID, killLimit); left > 0 {
+	if left := mark(machineID).KillAll(ctx, killLimit); left > 0 {
 		return cloud.Errorf(cloud.KindTransient, nil, "%d processes of the machine have been killed and are not gone yet.", left)
 	}
 	if f.has(endedFile) {

@@ -166,13 +166,13 @@ func TestTerminateEndsEveryProcess(t *testing.T) {
 			t.Parallel()
 			l, id := newLocal(t), platform.NewID()
 			instance := start(t, l, id, script)
-			until(t, "a sleep runs", func() bool { return len(marked(id)) >= 4 })
+			until(t, "a sleep runs", func() bool { return len(mark(id).List()) >= 4 })
 			list, err := l.List(t.Context(), noEnv)
 			if err != nil || len(list) != 1 || list[0].InstanceID != instance {
 				t.Errorf("%v, %v", list, err)
 			}
 			must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id, InstanceID: instance}))
-			if left := marked(id); len(left) > 0 {
+			if left := mark(id).List(); len(left) > 0 {
 				t.Errorf("left: %+v", left)
 			}
 			if s := status(t, l, id); s.Status != cloud.StatusGone {
@@ -226,10 +226,10 @@ func TestAKilledSupervisorIsSeen(t *testing.T) {
 	l, id := newLocal(t), platform.NewID()
 	start(t, l, id, "sleep 1000")
 	until(t, "the agent runs", func() bool { return agents(l, id) == 1 })
-	for _, p := range marked(id) {
-		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+	for _, p := range mark(id).List() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
 		if strings.HasSuffix(string(command), "\x00machine\x00") {
-			must(t, syscall.Kill(p.pid, syscall.SIGKILL))
+			must(t, syscall.Kill(p.PID, syscall.SIGKILL))
 		}
 	}
 	until(t, "it is not running", func() bool { return status(t, l, id).Status != cloud.StatusRunning })
@@ -237,8 +237,8 @@ func TestAKilledSupervisorIsSeen(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	must(t, l.Terminate(t.Context(), noEnv, platform.Machine{ID: id}))
-	if s := status(t, l, id); s.Status != cloud.StatusGone || len(marked(id)) > 0 {
-		t.Errorf("%+v, %v", s, marked(id))
+	if s := status(t, l, id); s.Status != cloud.StatusGone || len(mark(id).List()) > 0 {
+		t.Errorf("%+v, %v", s, mark(id).List())
 	}
 }
 
@@ -258,8 +258,8 @@ func TestTheClaimTokenIsInNoFileAndOnNoCommandLine(t *testing.T) {
 		return err
 	})
 	must(t, err)
-	for _, p := range marked(id) {
-		if command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid)); strings.Contains(string(command), "the-claim-token") {
+	for _, p := range mark(id).List() {
+		if command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID)); strings.Contains(string(command), "the-claim-token") {
 			t.Errorf("it is on a command line: %q", command)
 		}
 	}

@@ -34,7 +34,7 @@ func Supervise(ctx context.Context) error {
 		return fmt.Errorf("becoming the reaper of orphans: %w", err)
 	}
 	reason := f.runAgent(ctx, o)
-	for killAll(context.Background(), o.MachineID, killLimit) > 0 {
+	for mark(o.MachineID).KillAll(context.Background(), killLimit) > 0 {
 		fmt.Println("waiting for killed processes to go")
 	}
 	fmt.Println("ended:", reason)

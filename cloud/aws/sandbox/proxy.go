@@ -1,49 +1,65 @@
-package awstest
+package sandbox
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
+	"time"
 )
 
 // Proxy stands before a Server, records what is called and makes calls fail. It says no in AWS's words where moto has its
-// own or fails, and to AssumeRole for a role that Server.Role did not make and without an External ID that is demanded.
+// own or fails, and to AssumeRole for a role that Server.Role did not make and without an External ID that is demanded. Of
+// EC2 it keeps what moto does not: client tokens, states that take time and have reasons, and consoles.
 type Proxy struct {
 	URL string // URL is the endpoint for the clients under test.
 
 	server *Server
 	moto   *http.Transport
-	ended  chan struct{} // closed with the test, to let go of calls that hang
+	front  *http.Server
+	busy   sync.WaitGroup // calls under way
+	ended  chan struct{}  // closed at the end, to let go of calls that hang
 
 	mu       sync.Mutex
 	calls    []*Call
 	fail     func(Call) Fault
 	withheld []string
+	// What Doom, Stale, AsOf and Hide have set.
+	doom   func(Call) StateReason
+	stale  time.Duration
+	moment time.Time
+	hidden []string
+	// hypervisor boots what is launched; nil where nothing is booted.
+	hypervisor *Hypervisor
 }
 
-// NewProxy starts a proxy before a server. It ends with the test.
-func NewProxy(t testing.TB, s *Server) *Proxy {
-	t.Helper()
+// NewProxy starts a proxy before a server.
+func NewProxy(s *Server) (*Proxy, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
 	// An answer goes on as it came, compressed or not.
-	p := &Proxy{server: s, moto: &http.Transport{DisableCompression: true}, ended: make(chan struct{})}
-	front := httptest.NewServer(http.HandlerFunc(p.serve))
-	p.URL = front.URL
-	t.Cleanup(func() {
-		close(p.ended)
-		front.Close()
-		p.moto.CloseIdleConnections()
-	})
-	return p
+	p := &Proxy{URL: "http://" + listener.Addr().String(), server: s, moto: &http.Transport{DisableCompression: true}, ended: make(chan struct{})}
+	p.front = &http.Server{Handler: http.HandlerFunc(p.serve)}
+	go p.front.Serve(listener)
+	return p, nil
+}
+
+// Close ends the proxy, and calls that hang with it.
+func (p *Proxy) Close() {
+	close(p.ended)
+	p.front.Close()
+	p.busy.Wait()
+	p.moto.CloseIdleConnections()
 }
 
 // Calls is the calls in the order in which they came. One that is still under way has no status yet.
@@ -80,6 +96,8 @@ func (p *Proxy) Withhold(actions ...string) {
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	p.busy.Add(1)
+	defer p.busy.Done()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
@@ -143,7 +161,7 @@ func (p *Proxy) effect(r *http.Request, c Call, body []byte) answer {
 	if action := p.refused(c); action != "" {
 		return p.denied(c, action)
 	}
-	a, err := p.forward(r, body)
+	a, err := p.pass(r, c, body)
 	if err != nil {
 		return answer{http.StatusBadGateway, http.Header{}, []byte(err.Error())}
 	}
@@ -185,6 +203,25 @@ func (p *Proxy) refused(c Call) string {
 func (p *Proxy) trusted(c Call) bool {
 	document, known := p.server.trust(c.Params.Get("RoleArn"))
 	return known && (c.Params.Has("ExternalId") || !strings.Contains(document, "sts:ExternalId"))
+}
+
+// pass lets a call through to moto, over what makes up for moto where it is not as EC2.
+func (p *Proxy) pass(r *http.Request, c Call, body []byte) (answer, error) {
+	if c.Service != "ec2" {
+		return p.forward(r, body)
+	}
+	r = r.WithContext(context.WithoutCancel(r.Context())) // AWS goes on, too, when the client has gone away
+	switch c.Operation {
+	case "RunInstances":
+		return p.runInstances(r, c, body)
+	case "DescribeInstances":
+		return p.describeInstances(r, c, body)
+	case "TerminateInstances", "StopInstances":
+		return p.endInstances(r, c, body)
+	case "GetConsoleOutput":
+		return p.consoleOutput(r, c, body)
+	}
+	return p.forward(r, body)
 }
 
 // forward asks moto. It does so to the end even when the client has gone away, as AWS would.

@@ -1,4 +1,5 @@
-package local
+// Package processes finds and kills all processes that carry a mark, whatever session or group they put themselves in.
+package processes
 
 import (
 	"bytes"
@@ -12,27 +13,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// marker is the environment variable that every process of a machine carries, with the machine's id. A process hands its
-// environment down to its children, whatever session or group they put themselves in; that is how they are all found.
-const marker = "WHERRY_MACHINE"
+// Mark is a variable, NAME=value, in the environment of processes. A process hands its environment down to its children;
+// that is how they are all found.
+type Mark string
 
-// process is one process as /proc shows it. Its start time, in clock ticks since boot, tells it from a later process that
+// Process is one process as /proc shows it. Its start time, in clock ticks since boot, tells it from a later process that
 // got the same number.
-type process struct {
-	pid, parent, session int
-	start                string
-	marked               bool
+type Process struct {
+	PID             int
+	parent, session int
+	start           string
+	marked          bool
 }
 
-// marked lists the processes of a machine: those that carry its mark, what those have started, and what is in a session
-// that they lead. Zombies are not counted.
-func marked(machineID string) []process {
-	processes := readProcesses(machineID)
+// List lists the processes that carry the mark, what those have started, and what is in a session that they lead. Zombies
+// and the caller are not counted.
+func (m Mark) List() []Process {
+	processes := m.read()
 	mine := map[int]bool{}
 	sessions := map[int]bool{}
 	for _, p := range processes {
 		if p.marked {
-			mine[p.pid], sessions[p.session] = true, true
+			mine[p.PID], sessions[p.session] = true, true
 		}
 	}
 	own, _ := unix.Getsid(0)
@@ -41,25 +43,25 @@ func marked(machineID string) []process {
 	for grew := true; grew; { // children may be listed before their parents
 		grew = false
 		for _, p := range processes {
-			if !mine[p.pid] && (mine[p.parent] || sessions[p.session]) {
-				mine[p.pid], grew = true, true
+			if !mine[p.PID] && (mine[p.parent] || sessions[p.session]) {
+				mine[p.PID], grew = true, true
 			}
 		}
 	}
-	var list []process
+	var list []Process
 	for _, p := range processes {
-		if mine[p.pid] && p.pid != os.Getpid() {
+		if mine[p.PID] && p.PID != os.Getpid() {
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-// readProcesses reads all living processes of the host. What ends while it reads is left out.
-func readProcesses(machineID string) []process {
+// read reads all living processes of the host. What ends while it reads is left out.
+func (m Mark) read() []Process {
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right, so there is no error
-	want := []byte(marker + "=" + machineID)
-	list := make([]process, 0, len(dirs))
+	want := []byte(m)
+	list := make([]Process, 0, len(dirs))
 	for _, dir := range dirs {
 		stat, err := os.ReadFile(dir + "/stat")
 		if err != nil {
@@ -80,7 +82,7 @@ func readProcesses(machineID string) []process {
 
 // parseStat reads a line of /proc/PID/stat (proc_pid_stat(5)). The command's name may hold spaces and brackets, so fields
 // are counted from its last bracket.
-func parseStat(stat string) (p process, alive bool) {
+func parseStat(stat string) (p Process, alive bool) {
 	name := strings.LastIndexByte(stat, ')')
 	if name < 0 {
 		return p, false
@@ -90,20 +92,20 @@ func parseStat(stat string) (p process, alive bool) {
 	if len(fields) < 20 {
 		return p, false
 	}
-	p.pid, _ = strconv.Atoi(pid)
+	p.PID, _ = strconv.Atoi(pid)
 	p.parent, _ = strconv.Atoi(fields[1])
 	p.session, _ = strconv.Atoi(fields[3])
 	p.start = fields[19]
 	return p, fields[0] != "Z" && fields[0] != "X"
 }
 
-// killAll kills the processes of a machine, again and again until none is left, and tells how many are after limit.
-func killAll(ctx context.Context, machineID string, limit time.Duration) (left int) {
+// KillAll kills the processes of the mark, again and again until none is left, and tells how many are after limit.
+func (m Mark) KillAll(ctx context.Context, limit time.Duration) (left int) {
 	deadline := time.Now().Add(limit)
 	for {
-		list := marked(machineID)
+		list := m.List()
 		for _, p := range list {
-			p.kill()
+			p.Kill()
 		}
 		if len(list) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
 			return len(list)
@@ -112,15 +114,15 @@ func killAll(ctx context.Context, machineID string, limit time.Duration) (left i
 	}
 }
 
-// kill kills the very process that was listed, and not a later one with its number: the descriptor holds on to one
+// Kill kills the very process that was listed, and not a later one with its number: the descriptor holds on to one
 // process, and the start time is checked after it was taken.
-func (p process) kill() {
-	fd, err := unix.PidfdOpen(p.pid, 0)
+func (p Process) Kill() {
+	fd, err := unix.PidfdOpen(p.PID, 0)
 	if err != nil {
 		return // gone
 	}
 	defer unix.Close(fd)
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/stat")
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/stat")
 	if err != nil {
 		return
 	}

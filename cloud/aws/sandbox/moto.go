@@ -1,6 +1,7 @@
-// Package awstest gives tests an AWS account: moto's server with IAM enforced, and in front of it a proxy that records
-// every call and makes them fail as AWS's calls do.
-package awstest
+// Package sandbox is an AWS account on this host: moto's server with IAM enforced, in front of it a proxy that records every
+// call, keeps what EC2 promises and makes calls fail as AWS's do, and a hypervisor that boots the instances that are
+// launched there.
+package sandbox
 
 import (
 	"bufio"
@@ -14,10 +15,10 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,17 +31,20 @@ const (
 	account = "123456789012"
 	// startLimit is generous: on a busy machine Python takes long to read all of moto.
 	startLimit = time.Minute
-	// callLimit ends a call of the test's own, so that a stuck server fails one test and not the whole run.
+	// callLimit ends a call of the sandbox's own, so that a stuck server fails one test and not the whole run.
 	callLimit = 30 * time.Second
 )
 
-// Server is a moto server. All tests of a binary share one, so what they make there needs names of its own.
+// Server is a moto server.
 type Server struct {
-	URL     string // URL is where it answers.
-	Account string // Account is the number of its AWS account.
+	URL      string // URL is where it answers.
+	Account  string // Account is the number of its AWS account.
+	AdminKey Key    // AdminKey is of the administrator, who may do everything.
 
-	admin Key
-	mu    sync.Mutex
+	process *os.Process
+	ended   chan struct{} // closed when the process has ended
+	ec2     *instances
+	mu      sync.Mutex
 	// arns tells whose each access key is; trusts is what each role demands of who assumes it. The proxy needs both, and
 	// nobody else can tell it.
 	arns, trusts map[string]string
@@ -58,85 +62,88 @@ func (k Key) Config(region, endpoint string) aws.Config {
 // connections are shared by all clients here; the SDK would open some for each.
 var connections = awshttp.NewBuildableClient()
 
-// Moto returns the server of this test binary and starts it first where that is not done yet. A short test is skipped where
-// there is no moto, any other fails.
-func Moto(t testing.TB) *Server {
-	t.Helper()
-	if _, err := exec.LookPath(os.Getenv("MOTO_SERVER")); err != nil {
-		if testing.Short() {
-			t.Skip("without moto")
-		}
-		t.Fatalf("MOTO_SERVER does not name moto's server (%v): run the tests with `make test`", err)
-	}
-	s, err := shared()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+// Admin is the SDK's configuration for a client of the administrator, past the proxy.
+func (s *Server) Admin(region string) aws.Config { return s.AdminKey.Config(region, s.URL) }
 
-// Admin is the SDK's configuration for a client that may do everything, past the proxy.
-func (s *Server) Admin(t testing.TB, region string) aws.Config {
-	t.Helper()
-	return s.admin.Config(region, s.URL)
-}
-
-var shared = sync.OnceValues(func() (*Server, error) {
-	url, err := start(os.Getenv("MOTO_SERVER"))
+// Start runs moto's server, makes an administrator and turns access control on. The server dies with this process, however
+// that dies.
+func Start(ctx context.Context, program string) (*Server, error) {
+	s := &Server{Account: account, arns: map[string]string{}, trusts: map[string]string{}, ended: make(chan struct{}), ec2: newInstances()}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	err := s.start(ctx, program)
 	if err != nil {
 		return nil, fmt.Errorf("starting moto: %w", err)
 	}
-	s := &Server{URL: url, Account: account, arns: map[string]string{}, trusts: map[string]string{}}
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	if err := s.appoint(ctx); err != nil {
-		return nil, fmt.Errorf("making moto's administrator: %w", err)
+	if err = s.appoint(ctx); err != nil {
+		err = fmt.Errorf("making moto's administrator: %w", err)
+	} else if err = s.enforce(ctx); err != nil {
+		err = fmt.Errorf("turning on moto's access control: %w", err)
 	}
-	if err := s.enforce(ctx); err != nil {
-		return nil, fmt.Errorf("turning on moto's access control: %w", err)
+	if err != nil {
+		s.Close()
+		return nil, err
 	}
 	return s, nil
-})
+}
 
-// start runs moto and returns its address. Nothing ends it: it dies with the test binary, however that dies.
-func start(program string) (string, error) {
+// Close ends the server and waits until it is gone.
+func (s *Server) Close() {
+	_ = s.process.Kill() // it may be gone already
+	<-s.ended
+}
+
+// start runs moto and learns its address.
+func (s *Server) start(ctx context.Context, program string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return "", err
+		return err
 	}
 	// moto binds a port that the system chooses and tells it; one chosen here could be taken before moto binds it.
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
-	cmd.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "PYTHONUNBUFFERED=1")
+	cmd.Env = append(WithoutAWS(os.Environ()), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ENABLE_AMI_VALIDATION=true",
+		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=true", "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = w, w
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	failed := make(chan error, 1)
-	go run(cmd, w, failed)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started := make(chan error, 1)
+	go func() {
+		defer close(s.ended)
+		run(cmd, w, started)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.process = cmd.Process
 	told := make(chan string, 1)
 	go follow(r, told)
 	select {
-	case err := <-failed:
-		return "", err
 	case answer := <-told:
-		if !strings.HasPrefix(answer, "http") {
-			return "", errors.New("it ended and said:\n" + answer)
+		if s.URL = answer; strings.HasPrefix(answer, "http") {
+			return nil
 		}
-		return answer, nil
-	case <-time.After(startLimit):
-		return "", fmt.Errorf("it is not ready after %s", startLimit)
+		err = errors.New("it ended and said:\n" + answer)
+	case <-ctx.Done():
+		err = fmt.Errorf("it is not ready after %s: %w", startLimit, context.Cause(ctx))
 	}
+	s.Close()
+	return err
+}
+
+// WithoutAWS is an environment without what it says of other AWS accounts.
+func WithoutAWS(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 }
 
 // run holds on to its thread until the child has ended, because Pdeathsig is sent when the thread that started it ends.
-func run(cmd *exec.Cmd, output *os.File, failed chan<- error) {
+func run(cmd *exec.Cmd, output *os.File, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := cmd.Start()
 	output.Close()
-	if err != nil {
-		failed <- err
-		return
+	started <- err
+	if err == nil {
+		cmd.Wait()
 	}
-	cmd.Wait()
 }
 
 var banner = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
@@ -163,7 +170,7 @@ func follow(output io.Reader, told chan<- string) {
 
 // appoint makes the administrator. Access control is still off, so any key will do.
 func (s *Server) appoint(ctx context.Context) error {
-	const name = "awstest-administrator"
+	const name = "sandbox-administrator"
 	client := iam.NewFromConfig(Key{"none", "none"}.Config("us-east-1", s.URL))
 	_, err := client.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String(name)})
 	if err != nil {
@@ -177,8 +184,8 @@ func (s *Server) appoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = Key{aws.ToString(made.AccessKey.AccessKeyId), aws.ToString(made.AccessKey.SecretAccessKey)}
-	s.own(s.admin.ID, "arn:aws:iam::"+account+":user/"+name)
+	s.AdminKey = Key{aws.ToString(made.AccessKey.AccessKeyId), aws.ToString(made.AccessKey.SecretAccessKey)}
+	s.own(s.AdminKey.ID, "arn:aws:iam::"+account+":user/"+name)
 	return nil
 }
 
@@ -214,7 +221,7 @@ func (s *Server) owner(keyID string) string {
 	return cmp.Or(s.arns[keyID], "arn:aws:iam::"+account+":user/unknown")
 }
 
-// trust tells the trust policy of a role that a test made.
+// trust tells the trust policy of a role that Role made.
 func (s *Server) trust(roleARN string) (document string, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-package awstest
+package sandbox
 
 import (
 	"bytes"
@@ -226,3 +226,6 @@ func (c Call) resource(action string) string {
 	}
 	return ""
 }
+
+// afterSlash is the last part of an ARN.
+func afterSlash(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }

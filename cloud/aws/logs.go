@@ -1,0 +1,107 @@
+package aws
+
+import (
+	"context"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+
+	"wherry/cloud/aws/logevent"
+	"wherry/platform"
+)
+
+const (
+	// maxStreamed bounds how many bytes of one log are read back at once.
+	maxStreamed = 16 << 20
+	// maxEmptyPages is how many answers without an event are followed: CloudWatch gives them before the end of a stream, too.
+	maxEmptyPages = 50
+)
+
+// LogStreamName is the stream of CloudWatch Logs that an agent writes one of its run's logs to.
+func LogStreamName(runID string, stream platform.LogStream) string {
+	return runID + "/" + string(stream)
+}
+
+// streamed reads what CloudWatch has of a log from a byte offset on, without gap or repeat, and whether it has more. No group
+// or stream is no log.
+func (a *AWS) streamed(ctx context.Context, env platform.ComputeEnv, runID string, stream platform.LogStream, from int64) (text []byte, more bool, err error) {
+	cfg, err := a.session(ctx, env.CredentialsID, env.Region)
+	if err != nil {
+		return nil, false, err
+	}
+	client := cloudwatchlogs.NewFromConfig(cfg)
+	in := &cloudwatchlogs.GetLogEventsInput{LogGroupName: awssdk.String(env.LogGroup()), LogStreamName: awssdk.String(LogStreamName(runID, stream)),
+		StartFromHead: awssdk.Bool(true)}
+	log := assembly{next: from, early: map[int64][]byte{}}
+	for empty := 0; empty < maxEmptyPages; empty++ {
+		out, err := client.GetLogEvents(ctx, in)
+		if hasCode(err, "ResourceNotFoundException") {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, translate(err)
+		}
+		log.addAll(out.Events)
+		if len(log.text) >= maxStreamed {
+			return log.text, true, nil
+		}
+		// The end of a stream is where the token for going on does not change (API reference, GetLogEvents).
+		next := awssdk.ToString(out.NextForwardToken)
+		if next == "" || next == awssdk.ToString(in.NextToken) {
+			return log.text, false, nil
+		}
+		if len(out.Events) > 0 {
+			empty = 0
+		}
+		in.NextToken = &next
+	}
+	return log.text, true, nil
+}
+
+// assembly puts pieces of a log together. CloudWatch gives events of the same millisecond in any order, and an agent that was
+// not sure sends some again.
+type assembly struct {
+	next  int64 // the offset of the byte that is wanted next
+	text  []byte
+	early map[int64][]byte // pieces that came before what they follow
+}
+
+func (a *assembly) addAll(events []types.OutputLogEvent) {
+	for _, e := range events {
+		offset, raw, err := logevent.Decode(awssdk.ToString(e.Message))
+		if err != nil {
+			continue // somebody else wrote into the stream
+		}
+		if offset > a.next {
+			if len(raw) > len(a.early[offset]) {
+				a.early[offset] = raw
+			}
+			continue
+		}
+		a.add(offset, raw)
+		a.addEarly()
+	}
+}
+
+// add appends what is new of a piece that begins at or before the wanted byte.
+func (a *assembly) add(offset int64, raw []byte) {
+	if known := a.next - offset; known < int64(len(raw)) {
+		a.text = append(a.text, raw[known:]...)
+		a.next = offset + int64(len(raw))
+	}
+}
+
+// addEarly adds pieces whose turn has come.
+func (a *assembly) addEarly() {
+	for added := true; added; {
+		added = false
+		for offset, raw := range a.early {
+			if offset <= a.next {
+				a.add(offset, raw)
+				delete(a.early, offset)
+				added = true
+			}
+		}
+	}
+}
