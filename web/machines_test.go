@@ -77,7 +77,7 @@ func TestMachinesShowWhoseTheyAreAndWhatTheyCost(t *testing.T) {
 	must(t, s.db.AddSweep(t.Context(), platform.Sweep{WorkspaceID: e.WorkspaceID, ComputeEnvID: e.ID, InstanceID: "i-0orphan", Why: "No machine stands for it."}))
 	_, page = s.get(b, ws+"/machines")
 	wants(t, "the page", page, ">dear</a>", "i-0dear", "m5d.large in eu-west-1b, On-Demand", ">$0.5", "i-0priceless", "x9.huge in eu-west-1, Spot", "price unknown", "so far",
-		"without 1 machine whose price is unknown", "Warm, waiting", "Place 1 in the queue", "of at most 2", "1 waits for a place", "nothing more starts in this month", "i-0orphan", "No machine stands for it.",
+		"without 1 machine whose price is unknown", "Warm, waiting", "Place 1 in the queue", "of at most 2", "1 waits to be started", "nothing more starts in this month", "i-0orphan", "No machine stands for it.",
 		"3 Machines · Wherry", ">ada</td>")
 	_, page = s.get(b, ws+"/machines?part=list&env="+e.ID)
 	wants(t, "the part of one environment", page, "<title>2 Machines", "i-0dear", "Only those of cloudy", "(1 more)")
