@@ -271,7 +271,7 @@ func TestAPortalThatIsKilledLosesNothingOfARunOnEC2(t *testing.T) {
 	if kept := s.object(platform.KeptFolder(r.ID) + "/" + platform.KeptOutput); kept != s.output(r.ID, platform.LogOutput) {
 		t.Errorf("the portal's log differs from the one that was kept:\n%s\n%s", s.output(r.ID, platform.LogOutput), kept)
 	}
-	tasks, err := s.db.Tasks(t.Context(), r.ID, db.TaskFilter{Limit: 1000})
+	tasks, _, err := s.db.Tasks(t.Context(), r.ID, db.TaskFilter{Limit: 1000})
 	must(t, err)
 	if n := len(tasks); n < 40 {
 		t.Errorf("the portal knows of %d tasks", n)

@@ -313,7 +313,7 @@ func TestABucketInAnotherRegionIsReadThere(t *testing.T) {
 	}))
 	t.Cleanup(s3.Close)
 	a := New(Config{Credentials: func(context.Context, string) (platform.Credentials, error) {
-		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIA", SecretKey: "s"}, nil
+		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIA", SecretKey: platform.NewSecret("s")}, nil
 	}, Load: []func(*config.LoadOptions) error{config.WithBaseEndpoint(s3.URL)}})
 	file, err := a.Open(t.Context(), platform.ComputeEnv{Region: region}, "s3://rivers/work", "there")
 	must(t, err)
