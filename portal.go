@@ -83,7 +83,9 @@ func (p *portal) wire(key []byte, id string) {
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
 	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: amazon}
 	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
-		Times: jobs.Times{Lifetime: p.lifetime}}
+		Times: jobs.Times{Lifetime: p.lifetime}, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
+			return source.Table().Fitting(e.Region, e.Config.ARM64Enabled, max(s.CPUs, 1), s.MemoryMiB(), s.GPUs)
+		}}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
 			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,

@@ -11,11 +11,32 @@ import (
 
 // end ends a run as its agent reported.
 func (j *Jobs) end(ctx context.Context, w watched, report platform.EndReport) error {
-	end := platform.EndFromReport(w.run, report)
+	end := j.explain(w, platform.EndFromReport(w.run, report))
 	if report.Interrupted && end.State == platform.RunFailed {
 		end.Relaunch = platform.RelaunchAfter(w.run)
 	}
 	return j.DB.MoveRun(ctx, w.run.ID, w.run.State, end)
+}
+
+// explain puts the reason for a task that asks for more than its machine has before Nextflow's own words, with what would fit.
+// Nextflow names only what it missed first, so the task's own wishes are not all known; what is offered has as much as is.
+func (j *Jobs) explain(w watched, end platform.RunEnd) platform.RunEnd {
+	if end.State != platform.RunFailed {
+		return end
+	}
+	shortage, ok := platform.ReadShortage(end.ErrorReport)
+	if !ok {
+		shortage, ok = platform.ReadShortage(end.ErrorMessage)
+	}
+	if !ok {
+		return end
+	}
+	var offers []platform.InstanceOffer
+	if j.Fitting != nil {
+		offers = j.Fitting(w.env, shortage)
+	}
+	end.ErrorMessage = shortage.Explain(w.m.Hardware.InstanceType, w.env.Region, offers)
+	return end
 }
 
 // lost ends a run whose agent will not report any more, after what it left was read back: it may have left its end. The

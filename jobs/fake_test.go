@@ -175,6 +175,7 @@ type world struct {
 	member  platform.Member
 	env     platform.ComputeEnv
 	stop    func()
+	fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
 }
 
 var quick = Times{Poll: 10 * time.Millisecond, Backoff: 20 * time.Millisecond, Drain: 10 * time.Millisecond, Sweep: time.Hour,
@@ -204,7 +205,7 @@ func (w *world) start() *Jobs {
 // startIn runs the loops until stop, or until ctx is done: for them that is the end of their process.
 func (w *world) startIn(ctx context.Context, cancel func()) *Jobs {
 	j := &Jobs{DB: w.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: w.cloud},
-		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: w.account}, Key: []byte("key"), Times: w.times, Log: slog.New(slog.DiscardHandler)}
+		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: w.account}, Key: []byte("key"), Times: w.times, Fitting: w.fitting, Log: slog.New(slog.DiscardHandler)}
 	done := make(chan struct{})
 	go func() {
 		j.Run(ctx)

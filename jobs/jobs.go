@@ -64,8 +64,10 @@ type Jobs struct {
 	Accounts  map[platform.PlatformName]cloud.Account // of platforms that make things in somebody's account
 	Key       []byte                                  // of the data folder; claim tokens come from it
 	PortalURL string                                  // where agents reach the portal
-	Times     Times
-	Log       *slog.Logger
+	// Fitting lists instance types of an environment's platform that have what a task lacked, the smallest first; may be nil.
+	Fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
+	Times   Times
+	Log     *slog.Logger
 
 	started time.Time
 }
