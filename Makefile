@@ -24,10 +24,31 @@ AXE_DIR := $(TOOLS)/axe-core-$(AXE)
 # MOTO plays AWS in the tests. Its version and those of all that it needs stand in cloud/aws/awstest/requirements.txt.
 MOTO := $(TOOLS)/moto-5.2.5
 
-.PHONY: build generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
+# The agents for machines in a cloud. They are built before the program that embeds them, and only when what they are built
+# from has changed.
+AGENTS := $(foreach arch,amd64 arm64,agent/binaries/files/wherry-agent-linux-$(arch).gz)
+AGENT_MAX := 12000000
+# The version is that of the last change of Go code, so that a build after a change of anything else makes the same agents.
+AGENT_VERSION := $(shell git log -1 --format=%h -- agent platform cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
 
-build: generate ## bin/wherry
+.PHONY: FORCE build agents generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
+
+build: generate agents ## bin/wherry
 	@$(GO) build -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo development)" -o bin/wherry . >&2
+
+agents: $(AGENTS)
+
+# The compiler knows best whether anything has changed, and answers from its cache if not; the file is replaced, and
+# compressed, only if it comes out different. No time or name is in it, so that the same binary is always the same file.
+$(AGENTS): agent/binaries/files/%.gz: FORCE
+	@mkdir -p bin/agents
+	GOOS=linux GOARCH=$(lastword $(subst -, ,$*)) $(GO) build -ldflags "-s -w -buildid= -X main.version=$(AGENT_VERSION)" -o bin/agents/$*.new ./agent/wherry-agent >&2
+	if [ $$(stat -c %s bin/agents/$*.new) -ge $(AGENT_MAX) ]; then
+	  echo "$* has $$(stat -c %s bin/agents/$*.new) bytes; it must have less than $(AGENT_MAX)" >&2; exit 1
+	fi
+	if [ -f $@ ] && cmp -s bin/agents/$*.new bin/agents/$*; then rm bin/agents/$*.new; exit 0; fi
+	mv bin/agents/$*.new bin/agents/$*
+	gzip -9 -n -c bin/agents/$* >$@.part && mv $@.part $@
 
 generate: ## the Go code of views
 	@$(GO) tool templ generate >/dev/null 2>$(CURDIR)/.templ.log || { cat .templ.log >&2; exit 1; }
@@ -74,7 +95,7 @@ fmt:
 	@$(GO) tool templ fmt views && gofmt -w .
 
 clean:
-	@rm -rf bin $(TOOLS) data
+	@rm -rf bin $(TOOLS) data $(AGENTS)
 	find . -name '*_templ.go' -delete
 
 # apt NAME...: installs what is missing from Debian's packages, or says what to install.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,101 +14,227 @@ import (
 	"wherry/platform"
 )
 
-// errCancelled means that the run was cancelled.
-var errCancelled = errors.New("the run was cancelled")
+var (
+	// errCancelled means that the run was cancelled.
+	errCancelled = errors.New("the run was cancelled")
+	// ErrUnheard means that the portal was not heard for too long.
+	ErrUnheard = errors.New("the portal was not heard")
+)
 
 // agent is one machine's work under way.
 type agent struct {
 	Config
 	portal *portal
 	spec   platform.Spec
+	launch string // the folder in which Nextflow is started
+	image  string // the container image that Nextflow runs in; empty: the machine's own Nextflow
 	steps  *steps
 	spool  *spool
 	logs   map[platform.LogStream]*shipper
+	store  Store
 	stop   context.CancelCauseFunc // stops the work
+
+	keeping   *keeping
+	files     *taskFiles    // nil where Nextflow works in the work directory itself
+	filesDone chan struct{} // closed when files has ended
+	saver     *saver        // nil: nothing is kept for resume
+
+	mu       sync.Mutex
+	finished time.Time // since when only the portal is waited for
 }
 
-// Run does the machine's work and returns when it is done and reported, or when nobody wants it any more.
+// Run does the machine's work and returns when it is done and reported, or when nobody wants it any more (ErrOver), or can
+// be told of it (ErrUnheard).
 func Run(ctx context.Context, cfg Config) error {
+	cfg.KeepEvery = cmp.Or(cfg.KeepEvery, keepEvery)
 	a := &agent{Config: cfg, portal: newPortal(cfg)}
 	alive, give := context.WithCancelCause(ctx) // ends when there is nobody left to report to
 	defer give(nil)
 	go a.watchLeader(alive, give)
 	began := time.Now()
+	prepare := sync.OnceFunc(func() {
+		if a.Place != nil {
+			go a.prepare(alive)
+		}
+	})
 	var err error
-	if a.spec, err = a.portal.claim(alive, cfg); err != nil {
-		return fmt.Errorf("claiming the work: %w", err)
+	if a.spec, err = a.portal.claim(alive, cfg, prepare); err != nil {
+		err = fmt.Errorf("claiming the work: %w", err)
+		if a.Place != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnheard) {
+			err = errors.Join(err, a.portal.giveUp(ctx, cfg, err))
+		}
+		return err
 	}
 	a.Log.Info("claimed", "run", a.spec.RunID)
-	return a.work(alive, give, began)
+	return a.work(ctx, alive, give, began)
 }
 
 // watchLeader gives up when whoever leads the machine has died, and when the portal was not heard for a lifetime: the
-// dead-man's timer.
+// dead-man's timer. As long as it is heard, the machine's own timer is put off.
 func (a *agent) watchLeader(ctx context.Context, give context.CancelCauseFunc) {
 	tick := time.NewTicker(min(time.Second, a.Lifetime/4))
 	defer tick.Stop()
+	var put time.Time
 	for {
+		if heard := a.portal.lastHeard(); a.Place != nil && heard.After(put) && time.Since(put) >= time.Minute {
+			put = time.Now()
+			go a.stayAlive(ctx, a.Lifetime)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.ParentGone:
 			give(errors.New("the supervisor of this machine is gone"))
 		case <-tick.C:
-			if time.Since(a.portal.lastHeard()) > a.Lifetime {
-				give(fmt.Errorf("the portal was not heard for %s", a.Lifetime))
+			if since, limit := a.silence(); time.Since(since) > limit {
+				give(fmt.Errorf("%w for %s", ErrUnheard, limit))
 			}
 		}
 	}
 }
 
+// silence tells since when the portal is silent, and for how long it may be.
+func (a *agent) silence() (since time.Time, limit time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	since, limit = a.portal.lastHeard(), a.Lifetime
+	if !a.finished.IsZero() && a.PortalWait > 0 {
+		limit = min(limit, a.PortalWait)
+		if a.finished.After(since) {
+			since = a.finished
+		}
+	}
+	return since, limit
+}
+
+func (a *agent) stayAlive(ctx context.Context, d time.Duration) {
+	if err := a.Place.StayAlive(ctx, d); err != nil && ctx.Err() == nil {
+		a.Log.Warn("the machine's own timer could not be put off", "error", err)
+	}
+}
+
 // work runs Nextflow, with everything that reports beside it, and reports the end last.
-func (a *agent) work(alive context.Context, give context.CancelCauseFunc, began time.Time) error {
-	launchDir := filepath.Join(a.Dir, "launch")
-	if err := os.MkdirAll(launchDir, 0o755); err != nil {
+func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, began time.Time) error {
+	a.launch = filepath.Join(a.Dir, "launch")
+	if err := os.MkdirAll(a.launch, 0o755); err != nil {
 		return err
 	}
 	working, stop := context.WithCancelCause(alive)
 	defer stop(nil)
 	a.stop = stop
+	a.keeping = newKeeping(context.WithoutCancel(ctx))
+	defer a.keeping.cancelAll()
+	record, err := os.OpenFile(a.traceRecord(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer record.Close()
 	a.steps, a.spool = newSteps(a.portal), newSpool(a.portal, a.spec.RunID, a.Log)
-	a.logs = map[platform.LogStream]*shipper{
-		platform.LogOutput:   newShipper(a.portal, platform.LogOutput, filepath.Join(a.Dir, "stdout.log"), a.spec.LogOffsets),
-		platform.LogNextflow: newShipper(a.portal, platform.LogNextflow, filepath.Join(launchDir, ".nextflow.log"), a.spec.LogOffsets),
-	}
-	var reporters sync.WaitGroup
-	report := func(f func(context.Context) error) {
-		reporters.Go(func() {
-			if err := f(alive); errors.Is(err, errOver) {
-				give(err)
-			} else if err != nil && alive.Err() == nil {
-				a.Log.Warn("reporting failed", "error", err)
-			}
-		})
-	}
-	go a.sync(alive, give)
-	report(a.steps.run)
-	report(a.spool.run)
-	for _, s := range a.logs {
-		report(s.run)
-	}
+	a.spool.record = record
 	a.steps.add(platform.StepAgentUp, began, "")
-	end := a.runNextflow(working, launchDir)
+	if !a.Booted.IsZero() {
+		a.steps.add(platform.StepBooted, a.Booted, "")
+	}
+	reporters := a.startReporters(alive, give)
+	failure := a.settle(alive)
+	go a.sync(alive, give)
+	if a.Place != nil {
+		go a.watchInterruption(working)
+	}
+	go a.boundKeeping(alive)
+	end := platform.EndReport{Reason: failure}
+	if failure == "" {
+		end = a.runNextflow(working, a.launch)
+	}
+	end.At = time.Now().UTC()
+	return a.report(alive, reporters, end)
+}
+
+// report keeps what the run leaves and tells the portal of it, the end last.
+func (a *agent) report(alive context.Context, reporters *reporters, end platform.EndReport) error {
 	for _, s := range a.logs {
 		s.finish()
 	}
+	close(reporters.logsEnded)
 	a.spool.finish()
+	var reports []platform.Report
+	if a.store != nil {
+		reports = a.keepRest()
+		if err := a.keepEnd(end, reports); err != nil {
+			a.Log.Warn("the end could not be kept", "error", err)
+		}
+	}
+	a.mu.Lock()
+	a.finished = time.Now()
+	a.mu.Unlock()
+	if len(reports) > 0 {
+		if err := a.portal.call(alive, http.MethodPost, "/agent/reports", reports, nil); err != nil {
+			a.Log.Warn("the portal did not take the list of reports", "error", err)
+		}
+	}
 	a.steps.add(platform.StepReported, time.Now(), "")
 	a.steps.finish()
 	reporters.Wait()
 	if alive.Err() != nil {
 		return context.Cause(alive)
 	}
-	end.At = time.Now().UTC()
 	if err := a.portal.call(alive, http.MethodPost, "/agent/end", end, nil); err != nil {
 		return fmt.Errorf("reporting the end: %w", err)
 	}
 	return nil
+}
+
+// lateLimit is how long a machine that nobody hears any more may keep what its run leaves; overLimit is the same for one
+// whose portal wants nothing more.
+const (
+	lateLimit = 4 * time.Minute
+	overLimit = 20 * time.Second
+)
+
+// boundKeeping bounds what is kept after the portal is lost, and lets the machine live until then.
+func (a *agent) boundKeeping(alive context.Context) {
+	<-alive.Done()
+	limit := overLimit
+	if errors.Is(context.Cause(alive), ErrUnheard) {
+		limit = lateLimit
+		if a.Place != nil {
+			a.stayAlive(a.keeping.all, lateLimit+time.Minute)
+		}
+	}
+	a.keeping.endBy(time.Now().Add(limit))
+}
+
+// reporters are what tells of the work while it goes on.
+type reporters struct {
+	sync.WaitGroup
+	logsEnded chan struct{} // closed when nothing is added to the logs any more
+}
+
+// startReporters starts what ships logs, steps and trace calls, to the portal and to where else the place keeps logs.
+func (a *agent) startReporters(alive context.Context, give context.CancelCauseFunc) *reporters {
+	r, spec := &reporters{logsEnded: make(chan struct{})}, a.spec
+	report := func(f func(context.Context) error) {
+		r.Go(func() {
+			if err := f(alive); errors.Is(err, ErrOver) {
+				give(err)
+			} else if err != nil && alive.Err() == nil {
+				a.Log.Warn("reporting failed", "error", err)
+			}
+		})
+	}
+	report(a.steps.run)
+	report(a.spool.run)
+	a.logs = map[platform.LogStream]*shipper{}
+	for stream, log := range a.logFiles() {
+		a.logs[stream] = newShipper(a.portal, stream, log.path, a.spec.LogOffsets)
+		report(a.logs[stream].run)
+		if a.Place != nil {
+			report(func(context.Context) error {
+				return a.Place.StreamLog(a.keeping.all, spec, stream, log.path, r.logsEnded)
+			})
+		}
+	}
+	return r
 }
 
 // sync keeps the machine alive in the portal's eyes and hears of a cancel.
@@ -117,7 +244,7 @@ func (a *agent) sync(ctx context.Context, give context.CancelCauseFunc) {
 		var answer platform.SyncResponse
 		err := a.portal.call(ctx, http.MethodPost, "/agent/sync", req, &answer)
 		switch {
-		case errors.Is(err, errOver):
+		case errors.Is(err, ErrOver):
 			give(err)
 		case err != nil && ctx.Err() == nil:
 			a.Log.Warn("syncing failed", "error", err)

@@ -39,7 +39,7 @@ func TestNextflowGetsWhatWasLaunched(t *testing.T) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	want := []string{platform.StepAgentUp, platform.StepFilesWritten, platform.StepPreRun, platform.StepNextflow, platform.StepNextflowEnded, platform.StepPostRun, platform.StepReported}
+	want := []string{platform.StepAgentUp, platform.StepFilesWritten, platform.StepPreRun, platform.StepNextflow, platform.StepNextflowEnded, platform.StepPostRun, platform.StepKept, platform.StepReported}
 	if fmt.Sprint(p.steps) != fmt.Sprint(want) {
 		t.Errorf("steps %v, want %v", p.steps, want)
 	}
@@ -169,7 +169,7 @@ func TestNobodyWantsTheWorkAnyMore(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.over = true
-		}, errOver.Error()},
+		}, ErrOver.Error()},
 		"the supervisor died": {func(_ *fakePortal, parent chan struct{}) { close(parent) }, "supervisor"},
 		"the portal is gone for good": {func(p *fakePortal, _ chan struct{}) {
 			p.mu.Lock()
@@ -230,11 +230,11 @@ func TestSecretsAreInTheEnvironmentAndInNoFile(t *testing.T) {
 func TestProgressThatWaitsIsMerged(t *testing.T) {
 	t.Parallel()
 	s := newSpool(nil, "run1", nil)
-	s.add(traceCall{"begin", json.RawMessage(`{}`)})
+	s.add(traceCall{Name: "begin", Body: json.RawMessage(`{}`)})
 	for i := range 1000 {
-		s.add(traceCall{"progress", fmt.Appendf(nil, `{"tasks":[{"taskId":%d,"n":%d}],"progress":{"running":%d}}`, i%3, i, i)})
+		s.add(traceCall{Name: "progress", Body: fmt.Appendf(nil, `{"tasks":[{"taskId":%d,"n":%d}],"progress":{"running":%d}}`, i%3, i, i)})
 	}
-	s.add(traceCall{"complete", json.RawMessage(`{}`)})
+	s.add(traceCall{Name: "complete", Body: json.RawMessage(`{}`)})
 	if len(s.waiting) != 3 {
 		t.Fatalf("%d calls wait", len(s.waiting))
 	}

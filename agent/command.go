@@ -45,28 +45,53 @@ func nextflowArgs(command string, spec platform.Spec, plugin string) []string {
 	return args
 }
 
-// nextflowEnv is the environment of the launch script. The cache lies in the work directory, where a later run that
-// resumes this one, from a folder of its own, finds it.
-func nextflowEnv(spec platform.Spec, traceURL, traceToken string) []string {
-	var env []string
+// ownEnvironment is the machine's environment, without what is the agent's alone.
+func ownEnvironment() (env []string) {
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); !strings.HasPrefix(name, settings) && name != "TOWER_ACCESS_TOKEN" {
 			env = append(env, e)
 		}
 	}
-	env = append(env, "NXF_CACHE_DIR="+filepath.Join(spec.Launch.WorkDir, ".nextflow"), "NXF_ANSI_LOG=false",
-		"TOWER_WORKFLOW_ID="+spec.RunID, "TOWER_WORKSPACE_ID="+strconv.FormatInt(spec.WorkspaceID, 10))
-	for _, e := range spec.Environment {
-		env = append(env, e.Name+"="+e.Value)
-	}
-	for name, value := range spec.Secrets {
-		env = append(env, name+"="+value)
-	}
-	if traceURL != "" { // with the token in its environment, Nextflow loads the plugin
-		env = append(env, "TOWER_API_ENDPOINT="+traceURL, "TOWER_ACCESS_TOKEN="+traceToken)
-	}
 	return env
 }
+
+// variables are what the launch script gets beside the machine's environment. The cache lies in the folder of work, where a
+// later run that resumes this one, from a folder of its own, finds it.
+func (a *agent) variables(traceURL, traceToken string) (vars []string) {
+	spec, c := a.spec, a.spec.Cloud
+	vars = append(vars, "NXF_ANSI_LOG=false", "NXF_ASSETS="+a.assets())
+	if a.image == "" {
+		vars = append(vars, "NXF_HOME="+filepath.Join(a.Dir, nextflowHome))
+		if a.Place != nil && spec.Launch.NextflowVersion != "" {
+			vars = append(vars, "NXF_VER="+spec.Launch.NextflowVersion)
+		}
+	}
+	if c.Fusion {
+		vars = append(vars, "NXF_CACHE_DIR="+filepath.Join(a.Dir, "cache"), "NXF_CLOUDCACHE_PATH="+strings.TrimRight(spec.Launch.WorkDir, "/")+"/.wherry/cache")
+	} else {
+		vars = append(vars, "NXF_CACHE_DIR="+filepath.Join(spec.Launch.WorkDir, cacheFolder))
+	}
+	if !a.usesWave() { // Wave would take the portal's ids for its own service's
+		vars = append(vars, "TOWER_WORKFLOW_ID="+spec.RunID, "TOWER_WORKSPACE_ID="+strconv.FormatInt(spec.WorkspaceID, 10))
+	}
+	for _, e := range spec.Environment {
+		vars = append(vars, e.Name+"="+e.Value)
+	}
+	for name, value := range spec.Secrets {
+		vars = append(vars, name+"="+value)
+	}
+	switch {
+	case traceURL != "": // with the token in its environment, Nextflow loads the plugin
+		vars = append(vars, "TOWER_API_ENDPOINT="+traceURL, "TOWER_ACCESS_TOKEN="+traceToken)
+	case a.usesWave() && c.AccessToken != "":
+		vars = append(vars, "TOWER_ACCESS_TOKEN="+c.AccessToken)
+	}
+	return vars
+}
+
+// usesWave tells whether Nextflow talks to Wave, which Fusion comes by. It does so with the one token that the nf-tower
+// plugin would report with, so the agent reports then.
+func (a *agent) usesWave() bool { return a.spec.Cloud.Wave || a.spec.Cloud.Fusion }
 
 // findPlugin looks for an nf-tower plugin where Nextflow keeps its plugins, and returns it as Nextflow's -plugins takes it;
 // "" when there is none.

@@ -28,6 +28,10 @@ type Config struct {
 	Plugin     bool          // let Nextflow use its nf-tower plugin where it can be had
 	Version    string
 	ParentGone <-chan struct{} // closed when whoever leads the machine has died; may be nil
+	Place      Place           // the cloud that the machine is in; nil: it is the portal's own host
+	Booted     time.Time       // when the machine's boot script began; zero: not told
+	PortalWait time.Duration   // how long a silent portal is waited for when all is kept; 0: Lifetime
+	KeepEvery  time.Duration   // how often growing files are kept; 0: half a minute
 	Log        *slog.Logger
 }
 
@@ -49,14 +53,20 @@ func ConfigFromEnv() (Config, error) {
 	if c.PortalURL == "" || c.MachineID == "" || c.ClaimToken == "" || c.Dir == "" {
 		return c, errors.New("an agent is started by the machine it works on, not by hand")
 	}
-	var err error
-	if c.Lifetime, err = time.ParseDuration(get("LIFETIME")); err != nil || c.Lifetime <= 0 {
-		c.Lifetime = platform.LostAfter
+	lifetime, err := time.ParseDuration(get("LIFETIME"))
+	if err != nil || lifetime <= 0 {
+		lifetime = platform.LostAfter
+	}
+	c.Lifetime = lifetime
+	if booted, err := time.Parse(time.RFC3339, get("BOOTED")); err == nil {
+		c.Booted = booted // otherwise the boot script has told it itself
 	}
 	if fd := get("PARENT_FD"); fd != "" {
-		c.ParentGone, err = watchParent(fd)
+		if c.ParentGone, err = watchParent(fd); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	return c, nil
 }
 
 // watchParent reads a pipe that nobody writes to: its end comes when the parent, who holds the other side, has died.

@@ -42,7 +42,7 @@ const traceFields = "task_id,hash,native_id,process,tag,name,status,exit,module,
 	"complete,duration,realtime,queue,%cpu,%mem,rss,vmem,peak_rss,peak_vmem,rchar,wchar,syscr,syscw,read_bytes,write_bytes," +
 	"vol_ctxt,inv_ctxt,workdir,scratch,error_action"
 
-func startFollower(dir string, spec platform.Spec, command string, spool *spool, steps *steps) (*follower, error) {
+func startFollower(dir string, spec platform.Spec, command string, read func(path string) ([]byte, error), spool *spool, steps *steps) (*follower, error) {
 	// A pipeline's own configuration may turn the plugin on, which without a token would end the run.
 	config := "tower.enabled = false\ntrace {\n  enabled = true\n  overwrite = true\n  raw = true\n  sep = '\\t'\n  file = '" +
 		strings.ReplaceAll(filepath.Join(dir, traceFile), "'", "\\'") + "'\n  fields = '" + traceFields + "'\n}\n"
@@ -52,7 +52,7 @@ func startFollower(dir string, spec platform.Spec, command string, spool *spool,
 	f := &follower{dir: dir, spec: spec, spool: spool, steps: steps, stop: make(chan platform.EndReport), done: make(chan struct{}),
 		log:   growingFile{path: filepath.Join(dir, ".nextflow.log")},
 		trace: growingFile{path: filepath.Join(dir, traceFile)},
-		run:   newNextflowRun(spec, dir, strings.Join(nextflowArgs(command, spec, ""), " "))}
+		run:   newNextflowRun(spec, dir, strings.Join(nextflowArgs(command, spec, ""), " "), read)}
 	go f.follow()
 	return f, nil
 }
@@ -137,7 +137,7 @@ func (f *follower) call(name string, body map[string]any) {
 	if err != nil {
 		panic(err) // our own types always marshal
 	}
-	f.spool.add(traceCall{name, text})
+	f.spool.add(traceCall{Name: name, Body: text})
 }
 
 // growingFile reads a file that something else is writing, line by line.

@@ -27,16 +27,15 @@ const (
 // runNextflow runs the launch script with all that watches it, and returns the report of how it ended. When working ends,
 // Nextflow is asked to stop, and then made to.
 func (a *agent) runNextflow(working context.Context, dir string) platform.EndReport {
-	if _, err := exec.LookPath(a.Nextflow); err != nil {
-		return failed("The command %q was not found on the machine. Install Nextflow there, or set WHERRY_NEXTFLOW to where it is.", a.Nextflow)
+	if failure := a.writeAll(); failure != "" {
+		return platform.EndReport{Reason: failure}
 	}
-	if err := os.MkdirAll(a.spec.Launch.WorkDir, 0o755); err != nil {
-		return failed("The work directory cannot be made on the machine: %v.", err)
+	if failure := a.bring(working); failure != "" {
+		if working.Err() != nil {
+			return a.judge(working, dir)
+		}
+		return platform.EndReport{Reason: failure}
 	}
-	if err := writeFiles(dir, a.spec); err != nil {
-		return failed("The launch's files cannot be written on the machine: %v.", err)
-	}
-	a.steps.add(platform.StepFilesWritten, time.Now(), "")
 	tracer, err := a.startTracer(dir)
 	if err != nil {
 		return failed("The agent's trace could not be started: %v.", err)
@@ -46,21 +45,42 @@ func (a *agent) runNextflow(working context.Context, dir string) platform.EndRep
 		return failed("The output file cannot be written on the machine: %v.", err)
 	}
 	defer output.Close()
-	args := append([]string{launchFile}, nextflowArgs(a.Nextflow, a.spec, tracer.plugin())...)
-	cmd := exec.Command("bash", args...)
+	cmd := a.launchCommand(dir, tracer)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
-	cmd.Env = nextflowEnv(a.spec, tracer.url(), tracer.token())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// Pdeathsig is sent when the thread that started the child ends; started from here, that thread must live on.
 	ended, err := startOnKeptThread(cmd)
 	if err != nil {
-		return failed("bash could not be started on the machine: %v.", err)
+		return failed("%s could not be started on the machine: %v.", filepath.Base(cmd.Path), err)
 	}
 	a.watch(working, cmd, ended, dir)
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what the scripts left behind; none is as good
+	a.killRest(cmd)
 	end := a.judge(working, dir)
 	tracer.finish(end)
 	return end
+}
+
+// launchCommand runs the launch script, in the machine itself or in Nextflow's container image.
+func (a *agent) launchCommand(dir string, t tracer) *exec.Cmd {
+	script := append([]string{launchFile}, nextflowArgs(a.Nextflow, a.spec, t.plugin())...)
+	vars := a.variables(t.url(), t.token())
+	if a.image != "" {
+		return a.dockerRun(dir, vars, script)
+	}
+	cmd := exec.Command("bash", script...)
+	cmd.Env = append(ownEnvironment(), vars...)
+	return cmd
+}
+
+// killRest kills what the scripts, Nextflow and its tasks left behind; nothing is as good.
+func (a *agent) killRest(cmd *exec.Cmd) {
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if a.Place == nil {
+		return
+	}
+	if _, err := exec.LookPath("docker"); err == nil {
+		a.removeContainers()
+	}
 }
 
 func failed(format string, args ...any) platform.EndReport {
@@ -79,14 +99,14 @@ func (a *agent) watch(working context.Context, cmd *exec.Cmd, ended <-chan struc
 		case <-stopped:
 			stopped = nil
 			grace := giveUpGrace
-			if errors.Is(context.Cause(working), errCancelled) {
+			if cause := context.Cause(working); errors.Is(cause, errCancelled) || errors.Is(cause, errInterrupted) {
 				grace = cmp.Or(a.Grace, platform.CancelGrace)
 			}
 			a.askToStop(cmd, dir)
 			force = time.After(grace)
 		case <-force:
 			a.Log.Warn("Nextflow did not stop in time and is killed")
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			a.killRest(cmd)
 		case <-time.After(phaseLook):
 			a.reportPhases(dir)
 		}
@@ -180,13 +200,16 @@ func (a *agent) judge(working context.Context, dir string) platform.EndReport {
 		if p.status != 0 {
 			end.ErrorReport = errorReport(filepath.Join(a.Dir, "stdout.log"))
 		}
-	case end.Cancelled:
+	case end.Cancelled, errors.Is(context.Cause(working), errInterrupted):
 	case p.preRun && !p.nextflow && p.exit >= 0:
 		end.Reason = fmt.Sprintf("The pre-run script ended with exit status %d, so Nextflow was not started.", p.exit)
 	case working.Err() != nil:
 		end.Reason = "The work was stopped: " + context.Cause(working).Error() + "."
 	default:
 		end.Reason = "The launch script was killed before Nextflow ended."
+	}
+	if errors.Is(context.Cause(working), errInterrupted) && (end.ExitCode == nil || *end.ExitCode != 0) {
+		end.Interrupted, end.Reason = true, interruptedReason
 	}
 	return end
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"encoding/json"
-	"os"
 	"os/user"
 	"path/filepath"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 type nextflowRun struct {
 	spec                    platform.Spec
 	dir, command            string
+	read                    func(path string) ([]byte, error) // reads a file of a task
 	sessionID, project      string
 	version, build, commit  string
 	processes               []string
@@ -33,8 +33,8 @@ type nextflowRun struct {
 	peakRunning             map[string]int // by process; "" is the whole run
 }
 
-func newNextflowRun(spec platform.Spec, dir, command string) nextflowRun {
-	return nextflowRun{spec: spec, dir: dir, command: command, project: platform.ShortPipeline(spec.Launch.Pipeline),
+func newNextflowRun(spec platform.Spec, dir, command string, read func(path string) ([]byte, error)) nextflowRun {
+	return nextflowRun{spec: spec, dir: dir, command: command, read: read, project: platform.ShortPipeline(spec.Launch.Pipeline),
 		byHash: map[string]*platform.Task{}, changed: map[int64]bool{}, peakRunning: map[string]int{}}
 }
 
@@ -154,7 +154,7 @@ func (r *nextflowRun) readScript(t *platform.Task) {
 	if t.Script != "" || t.Workdir == "" {
 		return
 	}
-	text, err := os.ReadFile(filepath.Join(t.Workdir, ".command.sh"))
+	text, err := r.read(t.Workdir + "/.command.sh")
 	if err != nil || len(text) > maxScript {
 		return
 	}

@@ -16,8 +16,11 @@ import (
 	"wherry/platform"
 )
 
-// errOver means that the portal wants nothing more of this machine.
-var errOver = errors.New("the portal wants nothing more of this machine")
+// ErrOver means that the portal wants nothing more of this machine.
+var ErrOver = errors.New("the portal wants nothing more of this machine")
+
+// errNoWork means that the portal has no work for this machine yet.
+var errNoWork = errors.New("the portal has no work for this machine yet")
 
 // refusal is an answer that will be the same however often the request is repeated.
 type refusal struct {
@@ -87,7 +90,7 @@ func (p *portal) callRaw(ctx context.Context, method, path, contentType string, 
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		answer, err := p.once(ctx, method, path, contentType, body)
 		var refused *refusal
-		if err == nil || errors.Is(err, errOver) || errors.As(err, &refused) {
+		if err == nil || errors.Is(err, ErrOver) || errors.Is(err, errNoWork) || errors.As(err, &refused) {
 			return answer, err
 		}
 		select {
@@ -124,11 +127,14 @@ func (p *portal) once(ctx context.Context, method, path, contentType string, bod
 // judge sorts answers into taken, refused, over, and worth repeating.
 func (p *portal) judge(status int, answer []byte) error {
 	switch {
+	case status == http.StatusAccepted:
+		p.nowHeard()
+		return errNoWork
 	case status < 300:
 		p.nowHeard()
 		return nil
 	case status == http.StatusUnauthorized || status == http.StatusGone:
-		return errOver
+		return ErrOver
 	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500:
 		return fmt.Errorf("the portal answered %d", status)
 	}
@@ -138,9 +144,33 @@ func (p *portal) judge(status int, answer []byte) error {
 	return &refusal{status, said.Message, answer}
 }
 
-// claim gets the machine's work.
-func (p *portal) claim(ctx context.Context, cfg Config) (spec platform.Spec, err error) {
-	err = p.call(ctx, http.MethodPost, "/agent/claim", platform.ClaimRequest{MachineID: cfg.MachineID, InstanceID: cfg.InstanceID,
-		ClaimToken: cfg.ClaimToken, Key: p.key, Version: cfg.Version}, &spec)
-	return spec, err
+// claimPause is how long after an answer of no work the work is claimed again. The portal waits too before it says so.
+const claimPause = 500 * time.Millisecond
+
+// claim gets the machine's work. Where there is none yet, idle is called once and the claim goes on, for hours if need be.
+func (p *portal) claim(ctx context.Context, cfg Config, idle func()) (spec platform.Spec, err error) {
+	req := platform.ClaimRequest{MachineID: cfg.MachineID, InstanceID: cfg.InstanceID, ClaimToken: cfg.ClaimToken, Key: p.key, Version: cfg.Version}
+	for {
+		err = p.call(ctx, http.MethodPost, "/agent/claim", req, &spec)
+		if !errors.Is(err, errNoWork) {
+			return spec, err
+		}
+		idle()
+		select {
+		case <-ctx.Done():
+			return spec, context.Cause(ctx)
+		case <-time.After(claimPause):
+		}
+	}
+}
+
+// giveUp tells the portal why a machine that never got its work ends; it is said once, for what it is worth.
+func (p *portal) giveUp(ctx context.Context, cfg Config, why error) error {
+	body, err := json.Marshal(platform.BootReport{Failure: why.Error()})
+	if err != nil {
+		return err
+	}
+	p.key = cfg.ClaimToken
+	_, err = p.once(ctx, http.MethodPost, "/agent/boot/"+cfg.MachineID, "application/json", body)
+	return err
 }

@@ -25,17 +25,20 @@ type fakePortal struct {
 	*httptest.Server
 	t *testing.T
 
-	mu     sync.Mutex
-	spec   platform.Spec
-	key    string
-	logs   map[platform.LogStream][]byte
-	steps  []string
-	trace  []string // names of calls
-	bodies []string // of trace calls
-	end    *platform.EndReport
-	cancel chan struct{}
-	over   bool
-	count  int
+	mu      sync.Mutex
+	spec    platform.Spec
+	key     string
+	logs    map[platform.LogStream][]byte
+	steps   []string
+	reports []platform.Report
+	boots   []platform.BootReport
+	idle    int      // how many claims are answered with no work yet
+	trace   []string // names of calls
+	bodies  []string // of trace calls
+	end     *platform.EndReport
+	cancel  chan struct{}
+	over    bool
+	count   int
 	// fault decides about the nth request: "" to take it, "refuse" to answer 503 and do nothing, "lose" to do it and then
 	// answer 503.
 	fault func(n int, path string) string
@@ -49,6 +52,8 @@ func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
 	mux.HandleFunc("POST /agent/sync", p.sync)
 	mux.HandleFunc("POST /agent/steps", p.takeSteps)
 	mux.HandleFunc("POST /agent/logs/{stream}", p.takeLog)
+	mux.HandleFunc("POST /agent/reports", p.takeReports)
+	mux.HandleFunc("POST /agent/boot/{machine}", p.takeBoot)
 	mux.HandleFunc("POST /agent/end", p.takeEnd)
 	mux.HandleFunc("POST /api/trace/create", p.takeTrace)
 	mux.HandleFunc("PUT /api/trace/{id}/{call}", p.takeTrace)
@@ -59,7 +64,7 @@ func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
 		if p.fault != nil {
 			fault = p.fault(n, r.URL.Path)
 		}
-		authorized := r.URL.Path == "/agent/claim" || r.Header.Get("Authorization") == "Bearer "+p.key
+		authorized := r.URL.Path == "/agent/claim" || r.URL.Path == "/agent/boot/m" || r.Header.Get("Authorization") == "Bearer "+p.key
 		p.mu.Unlock()
 		switch {
 		case over:
@@ -89,6 +94,11 @@ func (p *fakePortal) claim(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.key = req.Key
+	if p.idle > 0 {
+		p.idle--
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
 	_ = json.NewEncoder(w).Encode(p.spec)
 }
 
@@ -135,6 +145,28 @@ func (p *fakePortal) takeLog(w http.ResponseWriter, r *http.Request) {
 		p.logs[stream] = append(p.logs[stream], new...)
 	}
 	_ = json.NewEncoder(w).Encode(platform.LogAck{Next: int64(len(p.logs[stream]))})
+}
+
+func (p *fakePortal) takeReports(w http.ResponseWriter, r *http.Request) {
+	var reports []platform.Report
+	_ = json.NewDecoder(r.Body).Decode(&reports)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reports = reports
+	fmt.Fprint(w, "{}")
+}
+
+func (p *fakePortal) takeBoot(w http.ResponseWriter, r *http.Request) {
+	var report platform.BootReport
+	_ = json.NewDecoder(r.Body).Decode(&report)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer claim" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	p.boots = append(p.boots, report)
+	fmt.Fprint(w, "{}")
 }
 
 func (p *fakePortal) takeEnd(w http.ResponseWriter, r *http.Request) {

@@ -88,7 +88,7 @@ func (r *relay) take(w http.ResponseWriter, req *http.Request, call string) bool
 		http.Error(w, "this is not JSON", http.StatusBadRequest)
 		return false
 	}
-	r.spool.add(traceCall{call, body})
+	r.spool.add(traceCall{Name: call, Body: body})
 	switch call {
 	case "begin":
 		r.steps.add(platform.StepNextflowReady, time.Now(), "")

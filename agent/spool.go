@@ -1,19 +1,20 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
+
+	"wherry/platform"
 )
 
 // traceCall is one call of the trace API.
-type traceCall struct {
-	Name string // create, begin, progress, heartbeat or complete
-	Body json.RawMessage
-}
+type traceCall = platform.KeptCall
 
 // spool keeps calls of the trace API in order until the portal has taken them. Whoever makes a call, Nextflow's plugin or
 // the agent itself, is answered at once: a portal that restarts must not stop a run, and the plugin does not repeat.
@@ -23,9 +24,15 @@ type spool struct {
 	log    *slog.Logger
 	wake   chan struct{}
 
-	mu      sync.Mutex
-	waiting []traceCall
-	ended   bool
+	// Where Nextflow works in a folder of the machine, paths in it are told as paths in the work directory.
+	from, to string
+	seen     func(body json.RawMessage) // gets every call before that; nil: nobody
+	record   io.Writer                  // gets every call as a line after that; nil: nothing
+
+	mu               sync.Mutex
+	waiting          []traceCall
+	ended            bool
+	session, project string
 }
 
 func newSpool(p *portal, runID string, log *slog.Logger) *spool {
@@ -35,9 +42,14 @@ func newSpool(p *portal, runID string, log *slog.Logger) *spool {
 // add takes a call. Progress that waits behind progress is merged with it, so that an outage costs memory for the tasks
 // that changed and not for its length.
 func (s *spool) add(call traceCall) {
+	if s.seen != nil {
+		s.seen(call.Body)
+	}
+	call.Body = moved(call.Body, s.from, s.to)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer wake(s.wake)
+	s.note(call)
 	last := len(s.waiting) - 1
 	if call.Name == "progress" && last >= 1 && s.waiting[last].Name == "progress" { // the first may be on its way
 		if merged, err := mergeProgress(s.waiting[last].Body, call.Body); err == nil {
@@ -46,6 +58,41 @@ func (s *spool) add(call traceCall) {
 		}
 	}
 	s.waiting = append(s.waiting, call)
+}
+
+// note keeps a call for a portal that does not hear it, and what the agent itself must know.
+func (s *spool) note(call traceCall) {
+	if s.record != nil {
+		var line bytes.Buffer
+		err := json.Compact(&line, call.Body)
+		if err == nil {
+			err = json.NewEncoder(s.record).Encode(traceCall{Name: call.Name, Body: line.Bytes()})
+		}
+		if err != nil {
+			s.log.Warn("a trace call could not be kept", "call", call.Name, "error", err)
+		}
+	}
+	var created struct {
+		SessionID   string `json:"sessionId"`
+		ProjectName string `json:"projectName"`
+	}
+	if call.Name == "create" && json.Unmarshal(call.Body, &created) == nil {
+		s.session, s.project = created.SessionID, created.ProjectName
+	}
+}
+
+// sessionID is Nextflow's session, "" until it has told it.
+func (s *spool) sessionID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session
+}
+
+// projectName is the pipeline as Nextflow names it, "" until it has.
+func (s *spool) projectName() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.project
 }
 
 // mergeProgress joins two reports: of each task the newer state, and the newer counts.

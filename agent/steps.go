@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type steps struct {
 
 	mu      sync.Mutex
 	waiting []platform.StepReport
+	all     []platform.StepReport
 	seen    map[string]bool
 	ended   bool
 }
@@ -30,9 +32,17 @@ func (s *steps) add(name string, at time.Time, note string) {
 	defer s.mu.Unlock()
 	if !s.seen[name] {
 		s.seen[name] = true
-		s.waiting = append(s.waiting, platform.StepReport{Name: name, At: at.UTC(), Note: note})
+		step := platform.StepReport{Name: name, At: at.UTC(), Note: note}
+		s.waiting, s.all = append(s.waiting, step), append(s.all, step)
 		wake(s.wake)
 	}
+}
+
+// reported lists all that was added.
+func (s *steps) reported() []platform.StepReport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
 }
 
 // finish lets run return once all is reported.

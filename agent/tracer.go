@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"io"
+	"os"
+	"strings"
+
 	"wherry/platform"
 )
 
@@ -15,8 +19,22 @@ type tracer interface {
 
 // startTracer chooses and starts the tracer.
 func (a *agent) startTracer(dir string) (tracer, error) {
-	if plugin := findPlugin(); a.Plugin && plugin != "" {
+	if plugin := findPlugin(); a.Plugin && plugin != "" && a.image == "" && !a.usesWave() {
 		return startRelay(plugin, a.spec.RunID, a.PortalURL+"/runs/"+a.spec.RunID, a.spool, a.steps)
 	}
-	return startFollower(dir, a.spec, a.Nextflow, a.spool, a.steps)
+	return startFollower(dir, a.spec, a.Nextflow, a.readTaskFile, a.spool, a.steps)
+}
+
+// readTaskFile reads a file of a task, which is in the work directory itself where Nextflow works there.
+func (a *agent) readTaskFile(path string) ([]byte, error) {
+	key, ok := strings.CutPrefix(path, strings.TrimRight(a.spec.Launch.WorkDir, "/")+"/")
+	if !a.spec.Cloud.Fusion || !ok {
+		return os.ReadFile(path)
+	}
+	body, err := a.store.Get(a.keeping.all, key)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxScript+1))
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // maxSize is the most that an agent may have: it is fetched by every machine before anything else can begin.
-const maxSize = 12 << 20
+const maxSize = 12_000_000
 
 func TestAgentsAreSmallAndForTheirArchitecture(t *testing.T) {
 	t.Parallel()

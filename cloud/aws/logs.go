@@ -18,11 +18,6 @@ const (
 	maxEmptyPages = 50
 )
 
-// LogStreamName is the stream of CloudWatch Logs that an agent writes one of its run's logs to.
-func LogStreamName(runID string, stream platform.LogStream) string {
-	return runID + "/" + string(stream)
-}
-
 // streamed reads what CloudWatch has of a log from a byte offset on, without gap or repeat, and whether it has more. No group
 // or stream is no log.
 func (a *AWS) streamed(ctx context.Context, env platform.ComputeEnv, runID string, stream platform.LogStream, from int64) (text []byte, more bool, err error) {
@@ -31,7 +26,7 @@ func (a *AWS) streamed(ctx context.Context, env platform.ComputeEnv, runID strin
 		return nil, false, err
 	}
 	client := cloudwatchlogs.NewFromConfig(cfg)
-	in := &cloudwatchlogs.GetLogEventsInput{LogGroupName: awssdk.String(env.LogGroup()), LogStreamName: awssdk.String(LogStreamName(runID, stream)),
+	in := &cloudwatchlogs.GetLogEventsInput{LogGroupName: awssdk.String(env.LogGroup()), LogStreamName: awssdk.String(logevent.Stream(runID, stream)),
 		StartFromHead: awssdk.Bool(true)}
 	log := assembly{next: from, early: map[int64][]byte{}}
 	for empty := 0; empty < maxEmptyPages; empty++ {
@@ -69,10 +64,11 @@ type assembly struct {
 
 func (a *assembly) addAll(events []types.OutputLogEvent) {
 	for _, e := range events {
-		offset, raw, err := logevent.Decode(awssdk.ToString(e.Message))
+		event, err := logevent.Decode(awssdk.ToString(e.Message))
 		if err != nil {
 			continue // somebody else wrote into the stream
 		}
+		offset, raw := event.Offset, event.Text
 		if offset > a.next {
 			if len(raw) > len(a.early[offset]) {
 				a.early[offset] = raw

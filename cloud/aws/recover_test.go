@@ -121,7 +121,7 @@ func TestWhereNothingWasKeptTheStreamsAreRead(t *testing.T) {
 			t.Errorf("from nothing came %+v", got)
 		}
 		w.env.Config.LogGroup = "ours-" + w.env.ID
-		w.stream(platform.LogOutput, logevent.Encode(0, []byte("one\n")), logevent.Encode(4, []byte("tw")), logevent.Encode(6, []byte{'o', 0xff, '\n'}))
+		w.stream(platform.LogOutput, event(0, "one\n"), event(4, "tw"), event(6, "o\xff\n"))
 		w.keep(platform.KeptOutput, "one\n") // the agent was cut off
 		got, err = w.recover(ended, 2, 0)
 		must(t, err)
@@ -138,7 +138,7 @@ func TestALongStreamIsReadToItsEnd(t *testing.T) {
 	var want strings.Builder
 	for i := range 9000 { // moto answers at most 10,000 events, and 1 MB as EC2
 		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 50))
-		messages = append(messages, logevent.Encode(int64(want.Len()), []byte(line)))
+		messages = append(messages, event(int64(want.Len()), line))
 		want.WriteString(line)
 	}
 	w.stream(platform.LogNextflow, messages...)
@@ -161,7 +161,7 @@ func TestAnyOrderOfPiecesMakesTheLog(t *testing.T) {
 		}
 		var events []logtypes.OutputLogEvent
 		add := func(from, to int) {
-			events = append(events, logtypes.OutputLogEvent{Message: awssdk.String(logevent.Encode(int64(from), log[from:to]))})
+			events = append(events, logtypes.OutputLogEvent{Message: awssdk.String(event(int64(from), string(log[from:to])))})
 		}
 		for from := 0; from < len(log); {
 			to := min(len(log), from+1+random.IntN(40))
@@ -190,7 +190,7 @@ func TestAnyOrderOfPiecesMakesTheLog(t *testing.T) {
 func TestAGapInAStreamIsNotJumped(t *testing.T) {
 	t.Parallel()
 	w := newStoreWorld(t)
-	w.stream(platform.LogOutput, logevent.Encode(0, []byte("one\n")), logevent.Encode(8, []byte("three\n")))
+	w.stream(platform.LogOutput, event(0, "one\n"), event(8, "three\n"))
 	got, err := w.recover(false, 0, 0)
 	must(t, err)
 	if text := string(got.Logs[platform.LogOutput]); text != "one\n" {
@@ -374,4 +374,9 @@ func TestAPipelineInAFolderNeedsAnImageThatHasIt(t *testing.T) {
 	env.Config.ImageID = "ami-0123456789abcdef0"
 	must(t, a.CheckLaunch(t.Context(), env, platform.Launch{Pipeline: "/opt/pipeline"}))
 	must(t, a.Check(t.Context(), env))
+}
+
+// event is a piece of a log as an agent sends it to CloudWatch.
+func event(offset int64, text string) string {
+	return logevent.Encode(logevent.Event{Offset: offset, Text: []byte(text)})
 }

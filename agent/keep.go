@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"wherry/platform"
+)
+
+const (
+	// keepEvery is how often growing logs, and work for a resumed run, are kept while a run goes on.
+	keepEvery = 30 * time.Second
+	// keepSpeed is how many bytes of a log are worth a second's pause before it is kept again as a whole.
+	keepSpeed = 1 << 20
+	// outputsFolder has what a pipeline published to relative paths, in a run's folder of kept files.
+	outputsFolder = "outputs"
+)
+
+// keeping is how long what a run leaves may be kept. What is large must end before the small files that tell of the run's
+// end are written.
+type keeping struct {
+	large, all             context.Context
+	cancelLarge, cancelAll context.CancelFunc
+}
+
+func newKeeping(ctx context.Context) *keeping {
+	k := &keeping{}
+	k.all, k.cancelAll = context.WithCancel(ctx)
+	k.large, k.cancelLarge = context.WithCancel(k.all)
+	return k
+}
+
+const (
+	// endMargin is how long before a machine's end all has to be kept, and largeMargin what is large.
+	endMargin   = 8 * time.Second
+	largeMargin = 30 * time.Second
+)
+
+// endBy bounds keeping by the machine's end.
+func (k *keeping) endBy(at time.Time) {
+	left := time.Until(at)
+	time.AfterFunc(left-largeMargin, k.cancelLarge)
+	time.AfterFunc(left-endMargin, k.cancelAll)
+}
+
+// logFiles are a run's logs: where they are on the machine, and what they are kept as.
+func (a *agent) logFiles() map[platform.LogStream]struct{ path, kept string } {
+	return map[platform.LogStream]struct{ path, kept string }{
+		platform.LogOutput:   {filepath.Join(a.Dir, "stdout.log"), platform.KeptOutput},
+		platform.LogNextflow: {filepath.Join(a.launch, ".nextflow.log"), platform.KeptNextflow},
+	}
+}
+
+// kept is the key of one of the run's kept files.
+func (a *agent) kept(name string) string { return platform.KeptFolder(a.spec.RunID) + "/" + name }
+
+// keepLogs keeps the logs as they grow, until ctx is done. A long one is kept less often, because it is kept as a whole.
+func (a *agent) keepLogs(ctx context.Context) {
+	sizes, next := map[string]int64{}, map[string]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(a.KeepEvery):
+		}
+		for _, log := range a.logFiles() {
+			info, err := os.Stat(log.path)
+			if err != nil || info.Size() == sizes[log.kept] || time.Now().Before(next[log.kept]) {
+				continue
+			}
+			if err := putFile(ctx, a.store, a.kept(log.kept), log.path); err != nil {
+				a.Log.Warn("a log could not be kept; it is tried again", "log", log.kept, "error", err)
+				continue
+			}
+			sizes[log.kept] = info.Size()
+			next[log.kept] = time.Now().Add(time.Duration(info.Size()/keepSpeed) * time.Second)
+		}
+	}
+}
+
+// keepRest keeps what the run leaves when Nextflow has ended, and returns its reports.
+func (a *agent) keepRest() []platform.Report {
+	files := publishedFiles(a.launch, a.spec.Launch.WorkDir)
+	found := a.reports(files)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var failures []error
+	also := func(f func() error) {
+		group.Go(func() {
+			if err := f(); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+			}
+		})
+	}
+	large := a.keeping.large
+	if a.files != nil {
+		a.files.finish()
+		also(func() error { return a.endTaskFiles() })
+	}
+	if a.saver != nil {
+		also(func() error { return a.saver.save(large, true) })
+	}
+	if a.Place != nil {
+		also(func() error {
+			return each(large, files, func(ctx context.Context, f published) error {
+				return putFile(ctx, a.store, a.kept(outputsFolder+"/"+f.name), f.path)
+			})
+		})
+	}
+	var reports []platform.Report
+	also(func() error {
+		return each(a.keeping.all, found, func(ctx context.Context, r foundReport) error {
+			err := putFile(ctx, a.store, a.kept(platform.KeptReports+"/"+r.Name), r.path)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				reports = append(reports, r.Report)
+			}
+			return err
+		})
+	})
+	group.Wait()
+	a.steps.add(platform.StepKept, time.Now(), a.keptNote(failures))
+	return inOrder(found, reports)
+}
+
+// inOrder gives the reports that were kept in the order in which they were found.
+func inOrder(found []foundReport, kept []platform.Report) (list []platform.Report) {
+	names := map[string]bool{}
+	for _, r := range kept {
+		names[r.Name] = true
+	}
+	for _, r := range found {
+		if names[r.Name] {
+			list = append(list, r.Report)
+		}
+	}
+	return list
+}
+
+// maxNote bounds the note of a step, in bytes.
+const maxNote = 500
+
+func (a *agent) keptNote(failures []error) string {
+	err := errors.Join(failures...)
+	if err == nil {
+		return ""
+	}
+	a.Log.Warn("not everything could be kept", "error", err)
+	text := "Not everything could be kept in the work directory: " + err.Error()
+	return text[:min(len(text), maxNote)]
+}
+
+// endTaskFiles waits for the files of tasks.
+func (a *agent) endTaskFiles() error {
+	<-a.filesDone
+	if n := a.files.missing.Load(); n > 0 {
+		return fmt.Errorf("%d files of tasks could not be kept", n)
+	}
+	return context.Cause(a.keeping.large)
+}
+
+// reports finds the run's reports. Where the agent itself follows Nextflow, its trace file stands for Nextflow's.
+func (a *agent) reports(files []published) []foundReport {
+	project := projectFolder(a.spec.Launch.Pipeline, a.spool.projectName(), a.assets())
+	list := findReports(filepath.Join(a.Dir, reportsFolder), files, readTowerYML(filepath.Join(project, "tower.yml")))
+	trace := filepath.Join(a.launch, traceFile)
+	if info, err := os.Stat(trace); err == nil {
+		list = append(list, foundReport{platform.Report{Name: "trace.txt", Display: "Nextflow trace", MIMEType: "text/plain", Size: info.Size()}, trace})
+	}
+	return list
+}
+
+// keepEnd keeps the logs, the trace calls and, last, the end: for a portal that does not hear it.
+func (a *agent) keepEnd(end platform.EndReport, reports []platform.Report) error {
+	ctx := a.keeping.all
+	var failures []error
+	for _, log := range a.logFiles() {
+		if err := putFile(ctx, a.store, a.kept(log.kept), log.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failures = append(failures, err)
+		}
+	}
+	failures = append(failures, putFile(ctx, a.store, a.kept(platform.KeptTrace), a.traceRecord()))
+	text, err := json.Marshal(platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports})
+	if err != nil {
+		return err
+	}
+	failures = append(failures, a.store.Put(ctx, a.kept(platform.KeptEnd), bytes.NewReader(text)))
+	return errors.Join(failures...)
+}
+
+// traceRecord is the file in which trace calls are written down.
+func (a *agent) traceRecord() string { return filepath.Join(a.Dir, platform.KeptTrace) }
