@@ -177,6 +177,10 @@ func TestAnAccountIsConnectedAndAnEnvironmentMadeAndDeleted(t *testing.T) {
 	must(t, expectations.Locator(page.GetByLabel("Name", exactly)).ToHaveValue("cloudy"))
 	inspect(t, page, "compute-environment-aws-error")
 	fill(t, page, "Instance type", "m5.xlarge")
+	fill(t, page, "Warm instances", "2")
+	shows(t, page, "#warm-price", "A machine: $0.214 an hour") // as the shipped table has it
+	shows(t, page, "#warm-price", "2 that wait: $0.428 an hour")
+	fill(t, page, "Warm instances", "")
 	fill(t, page, "Resource labels", "cost-centre=rivers")
 	click(t, page, "button", "Show every call to AWS")
 	shows(t, page, "#preview", "iam:AddRoleToInstanceProfile")
