@@ -51,8 +51,14 @@ func (w *machineWorld) profile() string {
 	name := "ours-" + w.env.ID
 	made, err := w.admin().CreateInstanceProfile(w.t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: &name})
 	must(w.t, err)
+	w.moto.Role(w.t, name, policyFile("instance-trust"))
+	_, err = w.admin().AddRoleToInstanceProfile(w.t.Context(), &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	must(w.t, err)
 	w.t.Cleanup(func() {
-		_, err := w.admin().DeleteInstanceProfile(context.Background(), &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+		_, err := w.admin().RemoveRoleFromInstanceProfile(context.Background(), &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+		if err == nil {
+			_, err = w.admin().DeleteInstanceProfile(context.Background(), &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+		}
 		if err != nil {
 			w.t.Logf("cleaning up: %v", err)
 		}
