@@ -411,6 +411,12 @@ func TestAFullSubnetIsPassedOver(t *testing.T) {
 	_, err = w.start(platform.NewID())
 	e := kind(t, err, cloud.KindCapacity)
 	says(t, e.Message, "No address is free", w.env.Config.SubnetIDs[1], "larger subnets")
+	n := len(w.launches())
+	_, err = w.start(platform.NewID())
+	says(t, kind(t, err, cloud.KindCapacity).Message, "No address is free", w.env.Config.SubnetIDs[0], w.env.Config.SubnetIDs[1])
+	if len(w.launches()) != n {
+		t.Error("full subnets were asked for again at once")
+	}
 }
 
 func TestAQuotaOfTheAccountIsNamedAndNotWalkedAround(t *testing.T) {
