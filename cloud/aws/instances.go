@@ -51,14 +51,15 @@ func describeInstances(ctx context.Context, cfg awssdk.Config, in *ec2.DescribeI
 }
 
 // instancesOf lists the instances of one machine, the one that it is known by first, and one that lives before one that ended.
-// There is never more than one, unless somebody copied it.
+// There is never more than one, unless somebody copied it. Without a machine's id, as the sweep has it of an instance that lost
+// its tag, only the instance itself is meant.
 func (a *AWS) instancesOf(ctx context.Context, env platform.ComputeEnv, m platform.Machine) ([]types.Instance, error) {
 	all, err := a.allInstances(ctx, env)
 	if err != nil {
 		return nil, err
 	}
 	own := slices.DeleteFunc(slices.Clone(all), func(i types.Instance) bool {
-		return tag(i, tagMachine) != m.ID && !isID(i, m.InstanceID)
+		return (m.ID == "" || tag(i, tagMachine) != m.ID) && !isID(i, m.InstanceID)
 	})
 	slices.SortStableFunc(own, func(x, y types.Instance) int {
 		return cmp.Or(compareBool(isID(x, m.InstanceID), isID(y, m.InstanceID)), compareBool(!hasEnded(x), !hasEnded(y)))

@@ -41,6 +41,7 @@ func newMachineWorld(t *testing.T, more ...func(*Config)) *machineWorld {
 	w := &machineWorld{world: newWorld(t), kept: map[string]string{}}
 	w.aws = w.portal(nil, append([]func(*Config){quickly, func(c *Config) { w.portalID = c.PortalID }}, more...)...)
 	w.env.Config.InstanceProfileARN = w.profile()
+	w.env.Config.ImageID = "ami-03cf127a" // moto takes long to look for the newest
 	t.Cleanup(w.endAll)
 	return w
 }
