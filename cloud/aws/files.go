@@ -65,10 +65,13 @@ func (a *AWS) getter(ctx context.Context, env platform.ComputeEnv, bucket, key s
 		if offset > 0 {
 			in.Range = awssdk.String("bytes=" + strconv.FormatInt(offset, 10) + "-")
 		}
-		out, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.Region = region }).GetObject(ctx, in)
+		client := func() *s3.Client {
+			return s3.NewFromConfig(cfg, func(o *s3.Options) { o.Region, o.DisableLogOutputChecksumValidationSkipped = region, true })
+		}
+		out, err := client().GetObject(ctx, in)
 		if other := regionOfBucket(err); other != "" && other != region {
 			region = other
-			out, err = s3.NewFromConfig(cfg, func(o *s3.Options) { o.Region = region }).GetObject(ctx, in)
+			out, err = client().GetObject(ctx, in)
 		}
 		return out, objectError(err, bucket, key)
 	}, nil

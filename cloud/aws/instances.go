@@ -30,15 +30,15 @@ type instancesKey struct{ credentialsID, region string }
 // allInstances reads all instances of this portal in an environment's account and region, those that ended within the hour
 // too. All who ask at the same time share one question, so that hundreds of machines are watched with a call a second.
 func (a *AWS) allInstances(ctx context.Context, env platform.ComputeEnv) ([]types.Instance, error) {
-	list, err := a.instances.get(ctx, instancesKey{env.CredentialsID, env.Region}, func(ctx context.Context) ([]types.Instance, error) {
+	return a.instances.get(ctx, instancesKey{env.CredentialsID, env.Region}, func(ctx context.Context) ([]types.Instance, error) {
 		cfg, err := a.session(ctx, env.CredentialsID, env.Region)
 		if err != nil {
 			return nil, err
 		}
-		return describeInstances(ctx, cfg, &ec2.DescribeInstancesInput{MaxResults: awssdk.Int32(instancesPage),
+		list, err := describeInstances(ctx, cfg, &ec2.DescribeInstancesInput{MaxResults: awssdk.Int32(instancesPage),
 			Filters: []types.Filter{filter("tag:"+tagPortal, a.PortalID)}})
+		return list, translate(err)
 	})
-	return list, translate(err)
 }
 
 func describeInstances(ctx context.Context, cfg awssdk.Config, in *ec2.DescribeInstancesInput) (list []types.Instance, err error) {
@@ -51,14 +51,15 @@ func describeInstances(ctx context.Context, cfg awssdk.Config, in *ec2.DescribeI
 }
 
 // instancesOf lists the instances of one machine, the one that it is known by first, and one that lives before one that ended.
-// There is never more than one, unless somebody copied it.
+// There is never more than one, unless somebody copied it. Without a machine's id, as the sweep has it of an instance that lost
+// its tag, only the instance itself is meant.
 func (a *AWS) instancesOf(ctx context.Context, env platform.ComputeEnv, m platform.Machine) ([]types.Instance, error) {
 	all, err := a.allInstances(ctx, env)
 	if err != nil {
 		return nil, err
 	}
 	own := slices.DeleteFunc(slices.Clone(all), func(i types.Instance) bool {
-		return tag(i, tagMachine) != m.ID && !isID(i, m.InstanceID)
+		return (m.ID == "" || tag(i, tagMachine) != m.ID) && !isID(i, m.InstanceID)
 	})
 	slices.SortStableFunc(own, func(x, y types.Instance) int {
 		return cmp.Or(compareBool(isID(x, m.InstanceID), isID(y, m.InstanceID)), compareBool(!hasEnded(x), !hasEnded(y)))

@@ -178,6 +178,25 @@ func TestTwoInstancesOfAMachineAreSeenAndEnded(t *testing.T) {
 	}
 }
 
+func TestAnInstanceWithoutAMachineIsEndedAlone(t *testing.T) {
+	t.Parallel()
+	w := newMachineWorld(t)
+	var ids []string
+	for range 2 {
+		started, err := w.start(platform.NewID())
+		must(t, err)
+		ids = append(ids, started.InstanceID)
+	}
+	_, err := w.ec2().DeleteTags(t.Context(), &ec2.DeleteTagsInput{Resources: ids, Tags: []types.Tag{{Key: awssdk.String(tagMachine)}}})
+	must(t, err)
+	must(t, w.aws.Terminate(t.Context(), w.env, platform.Machine{InstanceID: ids[0]}))
+	list, err := w.aws.List(t.Context(), w.env)
+	must(t, err)
+	if len(list) != 1 || list[0].InstanceID != ids[1] || list[0].MachineID != "" {
+		t.Errorf("left are %+v", list)
+	}
+}
+
 func TestOnlyThePortalsOwnInstancesAreListed(t *testing.T) {
 	t.Parallel()
 	w := newMachineWorld(t)
@@ -237,7 +256,7 @@ func TestAnyFaultOfAnEndEndsTheMachineAllTheSame(t *testing.T) {
 				t.Run(fmt.Sprintf("%s at %s, id known %v", name, operation, idKnown), func(t *testing.T) {
 					t.Parallel()
 					w := &machineWorld{world: all.another(t), portalID: all.portalID, kept: map[string]string{}}
-					w.env.Config.InstanceProfileARN = all.env.Config.InstanceProfileARN
+					w.env.Config = all.env.Config
 					w.again()
 					id := platform.NewID()
 					started, err := w.start(id)

@@ -11,12 +11,8 @@ import (
 	"wherry/platform"
 )
 
-const (
-	// maxStreamed bounds how many bytes of one log are read back at once.
-	maxStreamed = 16 << 20
-	// maxEmptyPages is how many answers without an event are followed: CloudWatch gives them before the end of a stream, too.
-	maxEmptyPages = 50
-)
+// maxStreamed bounds how many bytes of one log are read back at once.
+const maxStreamed = 16 << 20
 
 // streamed reads what CloudWatch has of a log from a byte offset on, without gap or repeat, and whether it has more. No group
 // or stream is no log.
@@ -29,7 +25,7 @@ func (a *AWS) streamed(ctx context.Context, env platform.ComputeEnv, runID strin
 	in := &cloudwatchlogs.GetLogEventsInput{LogGroupName: awssdk.String(env.LogGroup()), LogStreamName: awssdk.String(logevent.Stream(runID, stream)),
 		StartFromHead: awssdk.Bool(true)}
 	log := assembly{next: from, early: map[int64][]byte{}}
-	for empty := 0; empty < maxEmptyPages; empty++ {
+	for len(log.text) < maxStreamed {
 		out, err := client.GetLogEvents(ctx, in)
 		if hasCode(err, "ResourceNotFoundException") {
 			return nil, false, nil
@@ -38,16 +34,11 @@ func (a *AWS) streamed(ctx context.Context, env platform.ComputeEnv, runID strin
 			return nil, false, translate(err)
 		}
 		log.addAll(out.Events)
-		if len(log.text) >= maxStreamed {
-			return log.text, true, nil
-		}
-		// The end of a stream is where the token for going on does not change (API reference, GetLogEvents).
+		// The end of a stream is where the token for going on does not change; before it, an answer may have no events
+		// (API reference, GetLogEvents).
 		next := awssdk.ToString(out.NextForwardToken)
 		if next == "" || next == awssdk.ToString(in.NextToken) {
 			return log.text, false, nil
-		}
-		if len(out.Events) > 0 {
-			empty = 0
 		}
 		in.NextToken = &next
 	}

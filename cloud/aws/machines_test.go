@@ -41,6 +41,7 @@ func newMachineWorld(t *testing.T, more ...func(*Config)) *machineWorld {
 	w := &machineWorld{world: newWorld(t), kept: map[string]string{}}
 	w.aws = w.portal(nil, append([]func(*Config){quickly, func(c *Config) { w.portalID = c.PortalID }}, more...)...)
 	w.env.Config.InstanceProfileARN = w.profile()
+	w.env.Config.ImageID = "ami-03cf127a" // moto takes long to look for the newest
 	t.Cleanup(w.endAll)
 	return w
 }
@@ -51,8 +52,14 @@ func (w *machineWorld) profile() string {
 	name := "ours-" + w.env.ID
 	made, err := w.admin().CreateInstanceProfile(w.t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: &name})
 	must(w.t, err)
+	w.moto.Role(w.t, name, policyFile("instance-trust"))
+	_, err = w.admin().AddRoleToInstanceProfile(w.t.Context(), &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	must(w.t, err)
 	w.t.Cleanup(func() {
-		_, err := w.admin().DeleteInstanceProfile(context.Background(), &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+		_, err := w.admin().RemoveRoleFromInstanceProfile(context.Background(), &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+		if err == nil {
+			_, err = w.admin().DeleteInstanceProfile(context.Background(), &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+		}
 		if err != nil {
 			w.t.Logf("cleaning up: %v", err)
 		}

@@ -168,10 +168,13 @@ func tagValue(text string) string {
 // image is the environment's image, or the newest that fits, as it was some minutes ago.
 func (a *AWS) image(ctx context.Context, l *launching) (*types.Image, error) {
 	key := imageKey{l.sessionKey, l.env.Region, l.env.Config.ImageID, l.env.Config.ARM64Enabled, l.env.Config.GPUEnabled}
-	found, err := a.foundImages.get(ctx, key, func(ctx context.Context) (*types.Image, error) { return findImage(ctx, l.cfg, l.env) })
+	found, err := a.foundImages.get(ctx, key, func(ctx context.Context) (*types.Image, error) {
+		image, err := findImage(ctx, l.cfg, l.env)
+		return image, translate(err)
+	})
 	switch {
 	case err != nil:
-		return nil, translate(err)
+		return nil, err
 	case found == nil || found.ImageId == nil || found.RootDeviceName == nil:
 		a.foundImages.forget(key)
 		return nil, cloud.Errorf(cloud.KindInvalid, nil, "The image %s is not there any more in %s. Choose another in the compute environment.",
@@ -196,15 +199,26 @@ func (a *AWS) places(ctx context.Context, l *launching) ([]place, error) {
 		return nil, cloud.Errorf(cloud.KindInvalid, nil, "There is no subnet in %s for the machine any more. Choose subnets in the compute environment.", l.env.Region)
 	}
 	free := slices.DeleteFunc(slices.Clone(all), func(p place) bool { return a.isRefused(l, p) })
-	if len(free) == 0 {
-		return nil, noRoom(instanceType(l.env), l.env.Config.Spot, all, "")
+	switch {
+	case len(free) > 0:
+		return free, nil
+	case !slices.ContainsFunc(all, func(p place) bool { return a.refused.has(l.inZone(p)) }):
+		return nil, noAddress(all, "")
 	}
-	return free, nil
+	return nil, noRoom(instanceType(l.env), l.env.Config.Spot, all, "")
 }
 
 func (a *AWS) isRefused(l *launching, p place) bool {
-	return a.refused.has(offering{l.account, l.env.Region, instanceType(l.env), p.Zone, l.env.Config.Spot}) ||
-		a.refused.has(offering{account: l.account, region: l.env.Region, place: p.Subnet})
+	return a.refused.has(l.inZone(p)) || a.refused.has(l.inSubnet(p))
+}
+
+// inZone and inSubnet are what a place offers to the launch.
+func (l *launching) inZone(p place) offering {
+	return offering{l.account, l.env.Region, instanceType(l.env), p.Zone, l.env.Config.Spot}
+}
+
+func (l *launching) inSubnet(p place) offering {
+	return offering{account: l.account, region: l.env.Region, place: p.Subnet}
 }
 
 // allPlaces reads the subnets that the environment names, in their order. Where it names none, those come first in which
@@ -212,9 +226,12 @@ func (a *AWS) isRefused(l *launching, p place) bool {
 func (a *AWS) allPlaces(ctx context.Context, l *launching) ([]place, error) {
 	chosen := l.env.Config.SubnetIDs
 	key := subnetsKey{l.sessionKey, l.env.Region, l.env.Config.VPCID, strings.Join(chosen, " ")}
-	found, err := a.foundSubnets.get(ctx, key, func(ctx context.Context) ([]types.Subnet, error) { return networkOf(ctx, l.cfg, l.env) })
+	found, err := a.foundSubnets.get(ctx, key, func(ctx context.Context) ([]types.Subnet, error) {
+		subnets, err := networkOf(ctx, l.cfg, l.env)
+		return subnets, translate(err)
+	})
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	found = slices.Clone(found)
 	slices.SortFunc(found, func(x, y types.Subnet) int {

@@ -351,13 +351,23 @@ func TestTheConsoleIsReadOnlyWhereItIsWanted(t *testing.T) {
 
 func TestTheConsoleIsShownWhereItMayBe(t *testing.T) {
 	t.Parallel()
-	w := newMachineWorld(t, func(c *Config) { c.ConsoleOutput = true })
-	w.moto.SetPolicies(t, w.user, append(allPublished(t), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:GetConsoleOutput","Resource":"*"}]}`)...)
-	id := platform.NewID()
-	started, err := w.start(id)
-	must(t, err)
-	got := w.aws.LastWords(context.Background(), w.env, w.machine(id, started.InstanceID))
-	if got == "" || base64.StdEncoding.EncodeToString([]byte(got)) == got {
+	output := base64.StdEncoding.EncodeToString([]byte("booting\r\nwherry: the portal cannot be reached\r\n"))
+	ec2 := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.FormValue("Action") != "GetConsoleOutput" || r.FormValue("InstanceId") != "i-0123456789abcdef0" {
+			t.Errorf("asked was %v", r.Form)
+		}
+		fmt.Fprintf(out, `<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instanceId>i-0123456789abcdef0</instanceId><output>%s</output></GetConsoleOutputResponse>`, output)
+	}))
+	t.Cleanup(ec2.Close)
+	a := New(Config{ConsoleOutput: true, Credentials: func(context.Context, string) (platform.Credentials, error) {
+		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIA", SecretKey: "s"}, nil
+	}, Load: []func(*config.LoadOptions) error{config.WithBaseEndpoint(ec2.URL)}})
+	m := platform.Machine{ID: platform.NewID(), InstanceID: "i-0123456789abcdef0"}
+	if got := a.LastWords(t.Context(), platform.ComputeEnv{Region: region}, m); got != "booting\nwherry: the portal cannot be reached" {
+		t.Errorf("%q", got)
+	}
+	output = "not base64!"
+	if got := a.LastWords(t.Context(), platform.ComputeEnv{Region: region}, m); got != "" {
 		t.Errorf("%q", got)
 	}
 }

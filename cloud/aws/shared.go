@@ -40,7 +40,7 @@ func (s *shared[K, V]) get(ctx context.Context, key K, ask func(context.Context)
 			}
 		case <-ctx.Done():
 			var none V
-			return none, ctx.Err()
+			return none, translate(ctx.Err())
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (a *AWS) launching(ctx context.Context, env platform.ComputeEnv, req cloud.
 	}
 	l := &launching{env: env, req: req, cfg: cfg, sessionKey: sessionKey(c)}
 	l.account, err = a.accounts.get(ctx, l.sessionKey, func(ctx context.Context) (string, error) { return account(ctx, cfg) })
-	return l, translate(err)
+	return l, err
 }
 
 // startAgain goes on with a request of which it is not known what came of it. An instance that EC2 shows already is taken; for
@@ -92,6 +92,7 @@ func (a *AWS) run(ctx context.Context, l *launching, p placement) (cloud.Started
 			return a.started(l, instance), nil
 		}
 		further, err := (*place)(nil), launchError(p, refusal)
+		tried := append(slices.Clone(p.Tried), p.Place)
 		switch judge(refusal) {
 		case verdictKnown:
 			return a.startKnown(ctx, l, refusal)
@@ -99,10 +100,10 @@ func (a *AWS) run(ctx context.Context, l *launching, p placement) (cloud.Started
 			return cloud.Started{}, err
 		case verdictNoRoom:
 			a.refused.add(offering{l.account, p.Region, p.InstanceType, p.Place.Zone, p.Spot})
-			further, err = a.further(ctx, l, p, noRoom(p.InstanceType, p.Spot, append(slices.Clone(p.Tried), p.Place), details(refusal)))
+			further, err = a.further(ctx, l, p, noRoom(p.InstanceType, p.Spot, tried, details(refusal)))
 		case verdictNoAddress:
-			a.refused.add(offering{account: l.account, region: p.Region, place: p.Place.Subnet})
-			further, err = a.further(ctx, l, p, noAddress(append(slices.Clone(p.Tried), p.Place), details(refusal)))
+			a.refused.add(l.inSubnet(p.Place))
+			further, err = a.further(ctx, l, p, noAddress(tried, details(refusal)))
 		case verdictNoQuota:
 			err = noQuota(p, refusal)
 		}

@@ -76,6 +76,7 @@ func TestALaunchIsWhatTheEnvironmentSays(t *testing.T) {
 			return 126_000, true
 		}
 	})
+	w.env.Config.ImageID = "" // the newest that fits
 	id := platform.NewID()
 	started, err := w.start(id)
 	must(t, err)
@@ -209,7 +210,7 @@ func TestAnyFaultOfALaunchMakesOneInstance(t *testing.T) {
 			t.Run(name+" at "+operation, func(t *testing.T) {
 				t.Parallel()
 				w := &machineWorld{world: all.another(t), portalID: all.portalID, kept: map[string]string{}}
-				w.env.Config.InstanceProfileARN = all.env.Config.InstanceProfileARN
+				w.env.Config = all.env.Config
 				w.again()
 				id := platform.NewID()
 				try := func() (cloud.Started, error) {
@@ -267,7 +268,7 @@ func TestARepeatedRequestIsTheVerySame(t *testing.T) {
 	_, err := w.start(id)
 	kind(t, err, cloud.KindTransient)
 	// Everything changes that can.
-	w.env.Config.InstanceType, w.env.Config.EBSBootSize, w.env.Config.Spot, w.env.Config.ImageID = "m5d.xlarge", 500, true, "ami-03cf127a"
+	w.env.Config.InstanceType, w.env.Config.EBSBootSize, w.env.Config.Spot, w.env.Config.ImageID = "m5d.xlarge", 500, true, "ami-12c6146b"
 	w.env.Config.SubnetIDs = slices.Sorted(keysOf(w.zones()))[:1]
 	w.env.Config.SecurityGroups, w.env.Config.ResourceLabels = []string{"sg-0123456789abcdef0"}, []platform.Label{{Name: "a", Value: "b"}}
 	w.env.Config.InstanceProfileARN, w.env.Config.EC2KeyPair = "arn:aws:iam::123456789012:instance-profile/other", "other"
@@ -411,6 +412,12 @@ func TestAFullSubnetIsPassedOver(t *testing.T) {
 	_, err = w.start(platform.NewID())
 	e := kind(t, err, cloud.KindCapacity)
 	says(t, e.Message, "No address is free", w.env.Config.SubnetIDs[1], "larger subnets")
+	n := len(w.launches())
+	_, err = w.start(platform.NewID())
+	says(t, kind(t, err, cloud.KindCapacity).Message, "No address is free", w.env.Config.SubnetIDs[0], w.env.Config.SubnetIDs[1])
+	if len(w.launches()) != n {
+		t.Error("full subnets were asked for again at once")
+	}
 }
 
 func TestAQuotaOfTheAccountIsNamedAndNotWalkedAround(t *testing.T) {
