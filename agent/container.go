@@ -44,11 +44,13 @@ func (a *agent) dockerRun(launch string, vars []string, command []string) *exec.
 	return cmd
 }
 
-// cloudVariables are those of the machine that say where the cloud is.
+// cloudVariables are those of the machine that say where the cloud is, as all tools for it read them.
 func cloudVariables() (list []string) {
 	for _, e := range os.Environ() {
-		if strings.HasPrefix(e, "AWS_") {
-			list = append(list, e)
+		for _, begin := range []string{"AWS_ENDPOINT_URL", "AWS_REGION=", "AWS_DEFAULT_REGION=", "AWS_EC2_METADATA_"} {
+			if strings.HasPrefix(e, begin) {
+				list = append(list, e)
+			}
 		}
 	}
 	return list
