@@ -120,11 +120,11 @@ func (p *portal) amazon(portalID string, source *prices.Source) *aws.AWS {
 		}})
 }
 
-// knowsEnv tells whether an environment is one of this portal's. Where that cannot be told now, it is: nobody ends then what
-// may be somebody's.
+// knowsEnv tells whether an environment is one that this portal sweeps. Where that cannot be told now, it is: nobody ends then
+// what may be somebody's.
 func (p *portal) knowsEnv(ctx context.Context, id string) bool {
-	_, err := p.db.AnyComputeEnv(ctx, id)
-	return platform.ErrorCode(err) != platform.CodeNotFound
+	env, err := p.db.AnyComputeEnv(ctx, id)
+	return platform.ErrorCode(err) != platform.CodeNotFound && env.Status != platform.ComputeEnvDeleted
 }
 
 // useCredentials opens credentials for a use, and writes down that they were used.

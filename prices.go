@@ -140,7 +140,7 @@ func usedRegions(ctx context.Context, data string) (regions []string, err error)
 		return nil, err
 	}
 	defer d.Close()
-	envs, err := d.AllComputeEnvs(ctx)
+	envs, err := d.SweptComputeEnvs(ctx)
 	if err != nil {
 		return nil, err
 	}

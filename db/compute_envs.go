@@ -36,9 +36,10 @@ func (d *DB) AnyComputeEnv(ctx context.Context, id string) (platform.ComputeEnv,
 	return c, notFound(err, "compute environment")
 }
 
-// AllComputeEnvs lists the environments of every workspace, deleted ones too, for the sweep.
-func (d *DB) AllComputeEnvs(ctx context.Context) ([]platform.ComputeEnv, error) {
-	return all(ctx, d.read, scanComputeEnv, `SELECT `+computeEnvColumns+` FROM compute_envs ORDER BY id`)
+// SweptComputeEnvs lists the environments of every workspace in which there may be instances, for the sweep: a deleted one has
+// none, and its account may be gone.
+func (d *DB) SweptComputeEnvs(ctx context.Context) ([]platform.ComputeEnv, error) {
+	return all(ctx, d.read, scanComputeEnv, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE status <> 'DELETED' OR platform = 'local' ORDER BY id`)
 }
 
 // AddComputeEnv saves a new environment; the first of a workspace becomes its primary one. One that is CREATING is due at

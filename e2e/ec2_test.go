@@ -206,7 +206,7 @@ func TestARunHasItsOwnInstanceAndLeavesNothing(t *testing.T) {
 	_, err = page.Goto(s.url + "/orgs/lab/workspaces/rivers/runs/" + r.ID + "/tasks/1")
 	must(t, err)
 	click(t, page, "link", "Script")
-	shows(t, page, "main", "passenger")
+	shows(t, page, "main", "#!/bin/bash -ue")
 	_, err = page.Goto(s.url + "/orgs/lab/workspaces/rivers/runs/" + r.ID + "/reports")
 	must(t, err)
 	shows(t, page, "main", "timeline")

@@ -33,7 +33,7 @@ func (j *Jobs) sweepUntil(ctx context.Context) {
 // first and the rows are read after: a row is always older than its instance, so a machine that was just wished for is
 // never taken for an orphan.
 func (j *Jobs) Sweep(ctx context.Context) (ended []string, err error) {
-	envs, err := j.DB.AllComputeEnvs(ctx)
+	envs, err := j.DB.SweptComputeEnvs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,15 +63,16 @@ func (j *Jobs) sweepEnv(ctx context.Context, env platform.ComputeEnv, place clou
 	if err != nil {
 		return nil, err
 	}
-	machines := make(map[string]platform.Machine, len(living))
+	machines, instancesOf := make(map[string]platform.Machine, len(living)), map[string]bool{}
 	for _, m := range living {
 		machines[m.ID] = m
+		instancesOf[m.InstanceID] = m.InstanceID != ""
 	}
 	var failures []error
 	for _, i := range instances {
 		m, known := machines[i.MachineID]
-		if known && (m.InstanceID == "" || m.InstanceID == i.InstanceID) {
-			continue
+		if instancesOf[i.InstanceID] || (known && m.InstanceID == "") {
+			continue // also where somebody took its tags away
 		}
 		if err := j.sweepInstance(ctx, env, place, i, known); err != nil {
 			failures = append(failures, err)

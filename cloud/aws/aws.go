@@ -95,6 +95,8 @@ func (a *AWS) own(ctx context.Context, region string) (awssdk.Config, error) {
 	options := append([]func(*config.LoadOptions) error{
 		config.WithRegion(region), config.WithHTTPClient(a.http), config.WithAppID("wherry"),
 		config.WithRetryer(func() awssdk.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), maxAttempts) }),
+		// What S3 has no checksum for is no news for the log; TLS guards it on its way.
+		config.WithResponseChecksumValidation(awssdk.ResponseChecksumValidationWhenRequired),
 		config.WithAPIOptions([]func(*middleware.Stack) error{a.guard}),
 	}, a.Load...)
 	return config.LoadDefaultConfig(ctx, options...)

@@ -360,7 +360,7 @@ func TestTheConsoleIsShownWhereItMayBe(t *testing.T) {
 	}))
 	t.Cleanup(ec2.Close)
 	a := New(Config{ConsoleOutput: true, Credentials: func(context.Context, string) (platform.Credentials, error) {
-		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIA", SecretKey: "s"}, nil
+		return platform.Credentials{Mode: platform.CredentialsKeys, AccessKey: "AKIA", SecretKey: platform.NewSecret("s")}, nil
 	}, Load: []func(*config.LoadOptions) error{config.WithBaseEndpoint(ec2.URL)}})
 	m := platform.Machine{ID: platform.NewID(), InstanceID: "i-0123456789abcdef0"}
 	if got := a.LastWords(t.Context(), platform.ComputeEnv{Region: region}, m); got != "booting\nwherry: the portal cannot be reached" {
