@@ -240,11 +240,15 @@ var subnetID = regexp.MustCompile(`^subnet-[0-9a-f]+$`)
 
 var exactly = playwright.PageGetByLabelOptions{Exact: playwright.Bool(true)}
 
-// onlyPublished fails the test for a call that no published policy has.
+// onlyPublished fails the test for a call of the portal's that no published policy has. The calls of machines are signed by
+// their role's sessions, which moto lets do what the role may.
 func (a *account) onlyPublished() {
 	a.t.Helper()
 	allowed := strings.Join(a.policies(""), " ")
 	for _, c := range a.proxy.Calls() {
+		if c.KeyID != a.key.ID {
+			continue
+		}
 		for _, permission := range c.Needs() {
 			if !strings.Contains(allowed, `"`+permission+`"`) {
 				a.t.Errorf("%s needs %s, which is not published", c.Operation, permission)
