@@ -316,6 +316,7 @@ func TestASpotInterruptionIsResumed(t *testing.T) {
 	t.Parallel()
 	s := newCloudSite(t, func(e *platform.ComputeEnv, o *sandbox.Options) {
 		e.Config.Spot, e.Config.KeepForResume, o.SpotNotice = true, true, 40*time.Second
+		o.At = t.TempDir() // Nextflow knows its work again by its path
 	})
 	r := s.launchExample("regatta", func(l *platform.Launch) { l.ParamsText, l.RelaunchInterrupted = "boats: 300\n", true })
 	s.prints(r.ID, "boat 20 ")

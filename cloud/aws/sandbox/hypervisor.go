@@ -39,6 +39,9 @@ type Options struct {
 	Minute     time.Duration // Minute is that of `shutdown -h +N`; default: a minute
 	SpotNotice time.Duration // SpotNotice is from the notice of an interruption to the end; default: two minutes, as EC2's
 
+	// At is a folder, which must be there, at which each machine sees its own root, so that paths are the same on all of them
+	// as on EC2's instances; empty: each root has a path of its own. It takes the right to mount.
+	At string
 	// Disk is the size of machines' disks in bytes; 0: that of the host. It takes the right to mount.
 	Disk int64
 	Log  io.Writer // Log gets what goes wrong; default: the standard error

@@ -393,3 +393,24 @@ func TestAMachinesServicesEndWithIt(t *testing.T) {
 		t.Error("the metadata service answers on")
 	}
 }
+
+func TestMachinesMaySeeTheirRootsAtOnePath(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("it takes the right to mount")
+	}
+	at := t.TempDir()
+	l := newLabWithMachines(t, sandbox.Options{At: at})
+	const script = `echo "$WHERRY_ROOT" >"$WHERRY_ROOT/where"; while [ ! -e "$WHERRY_ROOT/over" ]; do sleep 0.1; done`
+	for _, id := range []string{l.boot(script), l.boot(script)} {
+		root, err := l.hypervisor.Root(id)
+		l.must(err)
+		l.until("the machine wrote into its own root", func() bool {
+			text, _ := os.ReadFile(filepath.Join(root, "where"))
+			return string(text) == at+"\n"
+		})
+	}
+	if seen, err := os.ReadDir(at); err != nil || len(seen) > 0 {
+		t.Errorf("the host sees %v there, %v", seen, err)
+	}
+}

@@ -159,7 +159,15 @@ func (m *machine) userData() (string, error) {
 func (m *machine) run(script, endpoint string) error {
 	root := m.root()
 	cmd := exec.Command(script)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, m.console, m.console
+	if at := m.hypervisor.At; at != "" {
+		mount, err := exec.LookPath("mount") // machines have none of their own
+		if err != nil {
+			return err
+		}
+		cmd = exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", `"$3" --bind "$0" "$1" && cd "$1" && exec "$2"`, root, at, script, mount)
+		root = at
+	}
+	cmd.Dir, cmd.Stdout, cmd.Stderr = m.root(), m.console, m.console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Env = append([]string{
 		"PATH=" + m.hypervisor.path(filepath.Join(m.dir, "bin")),
@@ -188,7 +196,7 @@ func start(cmd *exec.Cmd) error {
 			return err
 		}
 		time.Sleep(time.Millisecond)
-		again := exec.Command(cmd.Path)
+		again := exec.Command(cmd.Args[0], cmd.Args[1:]...)
 		again.Dir, again.Env, again.Stdout, again.Stderr, again.SysProcAttr = cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr
 		*cmd = *again
 	}
