@@ -86,73 +86,58 @@ func (a *agent) keepLogs(ctx context.Context) {
 	}
 }
 
-// keepRest keeps what the run leaves when Nextflow has ended, and returns its reports.
+// keepRest keeps what the run leaves when Nextflow has ended, all at once, and returns its reports.
 func (a *agent) keepRest() []platform.Report {
-	files := publishedFiles(a.launch, a.spec.Launch.WorkDir)
+	files, large := publishedFiles(a.launch, a.spec.Launch.WorkDir), a.keeping.large
 	found := a.reports(files)
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	var failures []error
-	also := func(f func() error) {
-		group.Go(func() {
-			if err := f(); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failures = append(failures, err)
-			}
-		})
-	}
-	large := a.keeping.large
+	parts := []func(context.Context) error{}
 	if a.files != nil {
 		a.files.finish()
-		also(func() error { return a.endTaskFiles() })
+		parts = append(parts, func(context.Context) error { return a.endTaskFiles() })
 	}
 	if a.saver != nil {
-		also(func() error { return a.saver.save(large, true) })
+		parts = append(parts, func(context.Context) error { return a.saver.save(large, true) })
 	}
-	if a.Place != nil {
-		also(func() error {
-			return each(large, files, func(ctx context.Context, f published) error {
-				return putFile(ctx, a.store, a.kept(outputsFolder+"/"+f.name), f.path)
-			})
-		})
+	if a.Place != nil { // on the portal's own host they are where they should be
+		parts = append(parts, func(context.Context) error { return each(large, files, a.keepOutput) })
 	}
 	var reports []platform.Report
-	also(func() error {
-		return each(a.keeping.all, found, func(ctx context.Context, r foundReport) error {
-			err := putFile(ctx, a.store, a.kept(platform.KeptReports+"/"+r.Name), r.path)
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				reports = append(reports, r.Report)
-			}
-			return err
-		})
+	parts = append(parts, func(ctx context.Context) (err error) {
+		reports, err = a.keepReports(ctx, found)
+		return err
 	})
-	group.Wait()
-	a.steps.add(platform.StepKept, time.Now(), a.keptNote(failures))
-	return inOrder(found, reports)
+	err := each(a.keeping.all, parts, func(ctx context.Context, part func(context.Context) error) error { return part(ctx) })
+	a.steps.add(platform.StepKept, time.Now(), a.keptNote(err))
+	return reports
 }
 
-// inOrder gives the reports that were kept in the order in which they were found.
-func inOrder(found []foundReport, kept []platform.Report) (list []platform.Report) {
-	names := map[string]bool{}
-	for _, r := range kept {
-		names[r.Name] = true
-	}
+func (a *agent) keepOutput(ctx context.Context, f published) error {
+	return putFile(ctx, a.store, a.kept(outputsFolder+"/"+f.name), f.path)
+}
+
+// keepReports keeps the reports, and returns those that are kept in the order in which they were found.
+func (a *agent) keepReports(ctx context.Context, found []foundReport) (list []platform.Report, err error) {
+	var mu sync.Mutex
+	kept := map[string]bool{}
+	err = each(ctx, found, func(ctx context.Context, r foundReport) error {
+		err := putFile(ctx, a.store, a.kept(platform.KeptReports+"/"+r.Name), r.path)
+		mu.Lock()
+		defer mu.Unlock()
+		kept[r.Name] = err == nil
+		return err
+	})
 	for _, r := range found {
-		if names[r.Name] {
+		if kept[r.Name] {
 			list = append(list, r.Report)
 		}
 	}
-	return list
+	return list, err
 }
 
 // maxNote bounds the note of a step, in bytes.
 const maxNote = 500
 
-func (a *agent) keptNote(failures []error) string {
-	err := errors.Join(failures...)
+func (a *agent) keptNote(err error) string {
 	if err == nil {
 		return ""
 	}

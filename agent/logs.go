@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,8 @@ func (s *shipper) run(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("reading %s: %w", s.path, err)
 		case n > 0:
-			if err := s.send(ctx, chunk[:n]); err != nil {
+			// A copy, because a request that was answered early may still be read from when the next chunk is.
+			if err := s.send(ctx, bytes.Clone(chunk[:n])); err != nil {
 				return err
 			}
 			if n == len(chunk) || ended {
