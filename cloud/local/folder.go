@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -103,6 +104,24 @@ func (f folder) locked() (bool, error) {
 	defer file.Close() // gives the lock back
 	err = unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 	return errors.Is(err, unix.EWOULDBLOCK), ignore(err, unix.EWOULDBLOCK)
+}
+
+// waitUnlocked waits until the supervisor's lock is free. A killed process shows no mark any more some moments before the
+// kernel closes its files.
+func (f folder) waitUnlocked(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		locked, err := f.locked()
+		if err != nil || !locked {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
 
 // end is what the supervisor writes down at the end.

@@ -193,6 +193,9 @@ func (l *Local) Terminate(ctx context.Context, _ platform.ComputeEnv, m platform
 	if left := mark(machineID).KillAll(ctx, killLimit); left > 0 {
 		return cloud.Errorf(cloud.KindTransient, nil, "%d processes of the machine have been killed and are not gone yet.", left)
 	}
+	if err := f.waitUnlocked(ctx, killLimit); err != nil {
+		return cloud.Errorf(cloud.KindTransient, err, "The machine's supervisor has been killed and is not gone yet.")
+	}
 	if f.has(endedFile) {
 		return nil
 	}
