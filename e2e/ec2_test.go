@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -393,5 +394,43 @@ func TestALaunchTakesAWarmInstance(t *testing.T) {
 	}
 	must(t, s.db.DeleteComputeEnv(context.Background(), s.env.WorkspaceID, s.env.ID))
 	eventually(t, time.Minute, "the environment and its warm machine are gone", func() bool { return s.envIs(s.env.ID, platform.ComputeEnvDeleted) })
+	s.nothingLeft()
+}
+
+// TestANetworkThatIsCutForAWhileLosesNothing cuts an instance off from the portal and from AWS while its run goes on.
+func TestANetworkThatIsCutForAWhileLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := newCloudSite(t, nil)
+	r := s.launchExample("regatta", func(l *platform.Launch) { l.ParamsText = "boats: 60\n" })
+	s.prints(r.ID, "boat 5 ")
+	id := s.instance(r.ID)
+	must(t, s.hypervisor.CutNetwork(id))
+	time.Sleep(15 * time.Second) // the run ends behind the cut
+	must(t, s.hypervisor.MendNetwork(id))
+	if r = s.wait(r.ID, 2*time.Minute); r.State != platform.RunSucceeded {
+		t.Errorf("the run is %s: %s", r.State, r.ErrorMessage)
+	}
+	output := s.output(r.ID, platform.LogOutput)
+	for boat := range 60 {
+		if n := strings.Count(output, fmt.Sprintf("boat %d took", boat+1)); n != 1 {
+			t.Errorf("boat %d is %d times in the log", boat+1, n)
+		}
+	}
+	s.nothingLeft()
+}
+
+// TestAFullDiskFailsTheRunAndEndsTheInstance fills the disk of an instance while its run works.
+func TestAFullDiskFailsTheRunAndEndsTheInstance(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("a disk of a size takes the right to mount")
+	}
+	s := newCloudSite(t, func(_ *platform.ComputeEnv, o *sandbox.Options) { o.Disk = 512 << 20 })
+	r := s.launchExample("regatta", func(l *platform.Launch) { l.ParamsText = "boats: 300\n" })
+	s.prints(r.ID, "boat 5 ")
+	must(t, s.hypervisor.FillDisk(s.instance(r.ID)))
+	if r = s.wait(r.ID, 3*time.Minute); r.State != platform.RunFailed || !strings.Contains(r.ErrorMessage, "disk is full") {
+		t.Errorf("the run is %s: %s", r.State, r.ErrorMessage)
+	}
 	s.nothingLeft()
 }

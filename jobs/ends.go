@@ -28,6 +28,10 @@ func (j *Jobs) explain(w watched, end platform.RunEnd) platform.RunEnd {
 	if !ok {
 		shortage, ok = platform.ReadShortage(end.ErrorMessage)
 	}
+	if !ok && strings.Contains(end.ErrorMessage+end.ErrorReport, diskFull) {
+		end.ErrorMessage = "The machine's disk is full. " + moreDisk[w.env.Platform]
+		return end
+	}
 	if !ok {
 		return end
 	}
@@ -37,6 +41,14 @@ func (j *Jobs) explain(w watched, end platform.RunEnd) platform.RunEnd {
 	}
 	end.ErrorMessage = shortage.Explain(w.m.Hardware.InstanceType, w.env.Region, offers)
 	return end
+}
+
+// diskFull is how the kernel, and so every program, says it (ENOSPC).
+const diskFull = "No space left on device"
+
+var moreDisk = map[platform.PlatformName]string{
+	platform.PlatformLocal:    "Make room on the portal's host, or use a work directory on another disk.",
+	platform.PlatformAWSCloud: "Give the compute environment a larger boot disk, or an instance type with a larger local disk.",
 }
 
 // lost ends a run whose agent will not report any more, after what it left was read back: it may have left its end. The

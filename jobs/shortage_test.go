@@ -32,3 +32,16 @@ func TestATaskThatNeedsMoreThanItsMachineIsToldWhatFits(t *testing.T) {
 		t.Errorf("Nextflow's own words are lost: %q", r.ErrorReport)
 	}
 }
+
+func TestAFullDiskIsSaidInPlainWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	w.start()
+	r := w.launch()
+	w.claim(r.ID)
+	one := 1
+	w.reportEnd(r.ID, platform.EndReport{ExitCode: &one, ErrorReport: "java.io.IOException: No space left on device"})
+	if r = w.over(r.ID, platform.RunFailed); !strings.HasPrefix(r.ErrorMessage, "The machine's disk is full. Make room") || r.ErrorReport == "" {
+		t.Errorf("%q, %q", r.ErrorMessage, r.ErrorReport)
+	}
+}
