@@ -84,7 +84,7 @@ func (a *agent) watchLeader(ctx context.Context, give context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		case <-a.ParentGone:
-			give(errors.New("the supervisor of this machine is gone"))
+			give(errors.New("its supervisor was killed"))
 		case <-tick.C:
 			if since, limit := a.silence(); time.Since(since) > limit {
 				give(fmt.Errorf("%w for %s", ErrUnheard, limit))

@@ -203,15 +203,23 @@ func (a *agent) judge(working context.Context, dir string) platform.EndReport {
 	case end.Cancelled, errors.Is(context.Cause(working), errInterrupted):
 	case p.preRun && !p.nextflow && p.exit >= 0:
 		end.Reason = fmt.Sprintf("The pre-run script ended with exit status %d, so Nextflow was not started.", p.exit)
-	case working.Err() != nil:
-		end.Reason = "The work was stopped: " + context.Cause(working).Error() + "."
 	default:
 		end.Reason = "The launch script was killed before Nextflow ended."
 	}
-	if errors.Is(context.Cause(working), errInterrupted) && (end.ExitCode == nil || *end.ExitCode != 0) {
-		end.Interrupted, end.Reason = true, interruptedReason
+	if failed := end.ExitCode == nil || *end.ExitCode != 0; failed && working.Err() != nil {
+		a.blame(&end, context.Cause(working))
 	}
 	return end
+}
+
+// blame says what stopped the work, where that was neither Nextflow nor a cancel.
+func (a *agent) blame(end *platform.EndReport, cause error) {
+	switch {
+	case errors.Is(cause, errInterrupted):
+		end.Interrupted, end.Reason = true, interruptedReason
+	case !errors.Is(cause, errCancelled):
+		end.Reason = "The work was stopped: " + cause.Error() + "."
+	}
 }
 
 // maxReport is how much of the output is searched for Nextflow's words on an error, in bytes.
