@@ -188,9 +188,7 @@ func TestNobodyWantsTheWorkAnyMore(t *testing.T) {
 			if err := finish(t, ended); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
-			if left := processesIn(t, dir); len(left) > 0 {
-				t.Errorf("processes are left: %v", left)
-			}
+			until(t, "no process is left", func() bool { return len(processesIn(t, dir)) == 0 }) // they were killed a moment ago
 		})
 	}
 }
