@@ -179,7 +179,7 @@ type world struct {
 }
 
 var quick = Times{Poll: 10 * time.Millisecond, Backoff: 20 * time.Millisecond, Drain: 10 * time.Millisecond, Sweep: time.Hour,
-	StartLimit: 5 * time.Second, BootLimit: 5 * time.Second, Unknown: 5 * time.Second, Lost: 10 * time.Second, Cancel: 5 * time.Second}
+	StartLimit: time.Minute, BootLimit: time.Minute, Unknown: time.Minute, Lost: 2 * time.Minute, Cancel: time.Minute}
 
 func newWorld(t *testing.T, times Times) *world {
 	t.Helper()
@@ -274,7 +274,7 @@ func (w *world) cancel(id string) {
 
 func (w *world) until(what string, is func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); {
+	for deadline := time.Now().Add(time.Minute); !is(); {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("not in time: %s", what)
 		}

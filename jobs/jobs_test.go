@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -400,7 +401,9 @@ func TestARefusalIsNotRepeatedInAHurry(t *testing.T) {
 func TestManyMachinesAreServedThoughOneHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, quick)
-	release := make(chan struct{})
+	hanging := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hanging) })
+	t.Cleanup(release) // before the loops are stopped, which wait for it
 	first := true
 	w.cloud.onCall = func(call string, n int) error {
 		w.cloud.mu.Lock()
@@ -408,7 +411,7 @@ func TestManyMachinesAreServedThoughOneHangs(t *testing.T) {
 		first = first && !hang
 		w.cloud.mu.Unlock()
 		if hang {
-			<-release
+			<-hanging
 		}
 		return nil
 	}
@@ -429,7 +432,7 @@ func TestManyMachinesAreServedThoughOneHangs(t *testing.T) {
 	if m := w.machine(hung.ID); m.State != platform.MachineWanted {
 		t.Errorf("the machine that hangs is %s", m.State)
 	}
-	close(release)
+	release()
 	w.claim(hung.ID)
 	w.report(hung.ID, 0)
 	w.over(hung.ID, platform.RunSucceeded)
