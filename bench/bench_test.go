@@ -391,3 +391,7 @@ func BenchmarkFormsWhileAWSIsSilent(b *testing.B) {
 		table(b, "form of an environment while AWS is silent", times)
 	}
 }
+
+func (idle) Assign(context.Context, platform.ComputeEnv, platform.Machine, cloud.StartRequest) error {
+	return nil
+}

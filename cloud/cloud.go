@@ -23,6 +23,9 @@ type Cloud interface {
 	Describe(ctx context.Context, env platform.ComputeEnv, m platform.Machine) (Instance, error)
 	// Terminate asks for the machine's end, with all its processes and disks. For one that is gone it does nothing.
 	Terminate(ctx context.Context, env platform.ComputeEnv, m platform.Machine) error
+	// Assign tells the platform whose a machine is that was started before its run was known, for people who look at its own
+	// pages and bills. Only the machine's ids and names in the request count.
+	Assign(ctx context.Context, env platform.ComputeEnv, m platform.Machine, req StartRequest) error
 	// End asks for the end of one instance by the platform's name for it. For one that is gone it does nothing.
 	End(ctx context.Context, env platform.ComputeEnv, instanceID string) error
 	// List finds every machine that this portal ever started in the environment and that is not gone.

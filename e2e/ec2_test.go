@@ -387,6 +387,12 @@ func TestALaunchTakesAWarmInstance(t *testing.T) {
 	if m := must1(s.db.MachineOfRun(t.Context(), second.ID))(t); m.ID != warm.ID {
 		t.Errorf("the run got the machine %s, and %s was warm", m.ID, warm.ID)
 	}
+	eventually(t, 30*time.Second, "the warm instance has the tags of its run", func() bool {
+		out, err := ec2.NewFromConfig(s.moto.Admin(t, "eu-west-1")).DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{
+			Filters: []types.Filter{{Name: aws.String("tag:wherry:run"), Values: []string{second.ID}}}})
+		must(t, err)
+		return len(out.Reservations) == 1
+	})
 	for _, id := range []string{first.ID, second.ID} {
 		if r := s.wait(id, 2*time.Minute); r.State != platform.RunSucceeded {
 			t.Errorf("the run is %s: %s", r.State, r.ErrorMessage)

@@ -34,11 +34,12 @@ type fakeCloud struct {
 	interrupted map[string]bool            // machines that the platform took away
 	left        map[string]cloud.Recovered // what agents left, by run
 	lastWords   string
+	assigned    map[string]string // runs of machines that were warm
 }
 
 func newFakeCloud() *fakeCloud {
 	return &fakeCloud{instances: map[string]cloud.Status{}, ended: map[string]bool{}, started: map[string]int{}, requests: map[string]cloud.StartRequest{},
-		interrupted: map[string]bool{}, left: map[string]cloud.Recovered{}}
+		interrupted: map[string]bool{}, left: map[string]cloud.Recovered{}, assigned: map[string]string{}}
 }
 
 // do runs one call with the faults before and after it.
@@ -316,3 +317,7 @@ func must(t *testing.T, err error) {
 }
 
 var errThrottled = cloud.Errorf(cloud.KindThrottled, errors.New("RequestLimitExceeded"), "The platform asks for patience.")
+
+func (f *fakeCloud) Assign(ctx context.Context, _ platform.ComputeEnv, m platform.Machine, req cloud.StartRequest) error {
+	return f.do(ctx, "assign", func() { f.assigned[m.ID] = req.RunID })
+}

@@ -265,3 +265,7 @@ func (c *simulatedCloud) close() {
 	c.mu.Unlock()
 	c.agents.Wait()
 }
+
+func (c *simulatedCloud) Assign(context.Context, platform.ComputeEnv, platform.Machine, cloud.StartRequest) error {
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"wherry/cloud"
 	"wherry/db"
 	"wherry/platform"
 )
@@ -41,6 +42,17 @@ func (j *Jobs) warm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// assign tells the platform whose a machine is now that was warm: older than its run. Work does not wait for that.
+func (j *Jobs) assign(ctx context.Context, w watched) {
+	if !w.m.Created.Before(w.run.Created) {
+		return
+	}
+	err := w.place.Assign(ctx, w.env, w.m, cloud.StartRequest{MachineID: w.m.ID, RunID: w.run.ID, RunName: w.run.Name, UserName: w.run.UserName})
+	if err != nil && ctx.Err() == nil {
+		j.Log.Warn("a warm machine was not given the names of its run", "machine", w.m.ID, "run", w.run.ID, "error", err)
+	}
 }
 
 // warmWanted is how many warm machines an environment should have now: some, while it was used a while ago.

@@ -50,6 +50,11 @@ func TestALaunchTakesAWarmMachineAndAnotherIsStarted(t *testing.T) {
 	}
 	w.claim(second.ID)
 	w.until("the machine works", func() bool { return w.machine(second.ID).State == platform.MachineWorking })
+	w.cloud.mu.Lock()
+	if len(w.cloud.assigned) != 1 || w.cloud.assigned[m.ID] != second.ID {
+		t.Errorf("the platform was told of %v", w.cloud.assigned)
+	}
+	w.cloud.mu.Unlock()
 	next := w.waiting()
 	w.report(first.ID, 0)
 	w.report(second.ID, 0)

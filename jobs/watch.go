@@ -79,6 +79,7 @@ func (j *Jobs) watchMachine(ctx context.Context, w watched) (moved bool, err err
 	case m.State == platform.MachineRequested && (claimed || w.seen.Status == cloud.StatusRunning):
 		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineBooting, Hardware: m.Hardware.With(w.seen.Hardware), Launched: w.seen.Started})
 	case m.State == platform.MachineBooting && claimed:
+		j.assign(ctx, w)
 		return true, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineWorking})
 	case !claimed && time.Since(j.sinceStart(j.bootsSince(m))) > j.Times.BootLimit:
 		return true, j.fail(ctx, m, run, j.neverReported(ctx, w))

@@ -255,6 +255,11 @@ func (l *Local) Recover(_ context.Context, _ platform.ComputeEnv, req cloud.Reco
 	}, req)
 }
 
+// Assign has nobody to tell.
+func (l *Local) Assign(context.Context, platform.ComputeEnv, platform.Machine, cloud.StartRequest) error {
+	return nil
+}
+
 // LastWords are none: what a machine on this host prints is in its folder.
 func (l *Local) LastWords(context.Context, platform.ComputeEnv, platform.Machine) string { return "" }
 
