@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"cloud/aws/policies":    {},
 	"cloud/aws/sandbox":     {"cloud/processes"},
 	"cloud/aws/sandbox/cmd": {"cloud/aws/sandbox", "cloud/aws/policies"},
-	"cloud/aws":             {"cloud", "cloud/aws/logevent", "platform"},
+	"cloud/aws":             {"cloud", "cloud/aws/image", "cloud/aws/logevent", "platform"},
 	"cloud/aws/logevent":    {"platform"},
 	"cloud/aws/instance":    {"agent", "cloud/aws/logevent", "platform"},
 	"agent/wherry-agent":    {"agent", "cloud/aws/instance"},

@@ -111,9 +111,11 @@ func (d *demo) prepareEnv(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(envs) > 0 {
-		d.env = envs[0]
-		return nil
+	for _, e := range envs {
+		if e.InCloud() == (d.aws != "") {
+			d.env = e
+			return d.checkAccount(ctx)
+		}
 	}
 	if d.aws != "" {
 		return d.prepareAWS(ctx)

@@ -41,6 +41,18 @@ func (d *demo) prepareAWS(ctx context.Context) error {
 	return d.db.AddComputeEnv(ctx, &d.env)
 }
 
+// checkAccount refuses an environment of an earlier start that is in another account than the key that was given now.
+func (d *demo) checkAccount(ctx context.Context) error {
+	if !d.env.InCloud() {
+		return nil
+	}
+	c, err := d.db.Credentials(ctx, d.env.WorkspaceID, d.env.CredentialsID)
+	if err == nil && c.AccessKey != os.Getenv("AWS_ACCESS_KEY_ID") {
+		err = fmt.Errorf("the data folder %s belongs to a demo with another AWS access key: give --data another folder (an account on this host ends with its demo)", d.data)
+	}
+	return err
+}
+
 // waitForEnv waits until the environment takes runs.
 func (d *demo) waitForEnv(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoLimit)

@@ -39,6 +39,9 @@ func newSpool(p *portal, runID string, log *slog.Logger) *spool {
 	return &spool{portal: p, runID: runID, log: log, wake: make(chan struct{}, 1)}
 }
 
+// maxMerged is how many bytes of progress are merged into one call: the portal takes calls of 16 MB, and refuses longer ones.
+const maxMerged = 4 << 20
+
 // add takes a call. Progress that waits behind progress is merged with it, so that an outage costs memory for the tasks
 // that changed and not for its length.
 func (s *spool) add(call traceCall) {
@@ -51,7 +54,8 @@ func (s *spool) add(call traceCall) {
 	defer wake(s.wake)
 	s.note(call)
 	last := len(s.waiting) - 1
-	if call.Name == "progress" && last >= 1 && s.waiting[last].Name == "progress" { // the first may be on its way
+	if call.Name == "progress" && last >= 1 && s.waiting[last].Name == "progress" && // the first may be on its way
+		len(s.waiting[last].Body)+len(call.Body) <= maxMerged {
 		if merged, err := mergeProgress(s.waiting[last].Body, call.Body); err == nil {
 			s.waiting[last].Body = merged
 			return

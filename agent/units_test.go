@@ -4,8 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -86,5 +89,25 @@ func TestTasksGetWhatTheSystemLeaves(t *testing.T) {
 	}
 	if _, err := totalMemory("/dev/null"); err == nil {
 		t.Error("a machine without memory")
+	}
+}
+
+func TestProgressIsMergedOnlyAsFarAsThePortalTakesIt(t *testing.T) {
+	t.Parallel()
+	s := newSpool(nil, "run", slog.New(slog.DiscardHandler))
+	s.add(traceCall{Name: "begin", Body: []byte(`{}`)})
+	const calls = 30
+	for i := range calls {
+		s.add(traceCall{Name: "progress", Body: fmt.Appendf(nil, `{"tasks":[{"taskId":%d,"script":%q}]}`, i, strings.Repeat("x", 1<<19))})
+	}
+	tasks := 0
+	for _, call := range s.waiting {
+		if len(call.Body) > maxMerged {
+			t.Errorf("a call of %d bytes waits", len(call.Body))
+		}
+		tasks += bytes.Count(call.Body, []byte("taskId"))
+	}
+	if len(s.waiting) < 3 || len(s.waiting) > 8 || tasks != calls {
+		t.Errorf("%d calls with %d tasks wait", len(s.waiting), tasks)
 	}
 }

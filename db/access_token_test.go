@@ -40,6 +40,7 @@ func TestAnAccessTokenIsSealedKeptAndRemoved(t *testing.T) {
 	must(t, f.UpdateComputeEnv(t.Context(), e, e.Status))
 	want("after a change of something else", secret)
 	e.AccessToken = platform.NewSecret("another")
+	e.Version++
 	must(t, f.UpdateComputeEnv(t.Context(), e, e.Status))
 	want("after another was entered", "another")
 	_, err = f.write.ExecContext(t.Context(), `UPDATE compute_envs SET access_token = ? WHERE id = ?`, sealed, f.env.ID)
@@ -48,10 +49,12 @@ func TestAnAccessTokenIsSealedKeptAndRemoved(t *testing.T) {
 		t.Errorf("a sealed token opens in another environment: %v, %v", moved.AccessToken.Reveal(), err)
 	}
 	e.AccessToken, e.HasAccessToken = platform.Secret{}, false
+	e.Version++
 	must(t, f.UpdateComputeEnv(t.Context(), e, e.Status))
 	want("after it was removed", "")
 
 	e.AccessToken = platform.NewSecret(secret)
+	e.Version++
 	must(t, f.UpdateComputeEnv(t.Context(), e, e.Status))
 	for _, to := range []platform.ComputeEnvStatus{platform.ComputeEnvDeleting, platform.ComputeEnvDeleted} {
 		must(t, f.MoveComputeEnv(t.Context(), e, to, ""))

@@ -89,17 +89,21 @@ func (d *DB) Heartbeat(ctx context.Context, m platform.Machine, now time.Time) e
 }
 
 // AddSteps puts what the agent saw into the launch timeline. Of two reports of one step the first counts; names that are
-// not in platform.AgentSteps are passed over.
+// not in platform.AgentSteps are passed over. Too many are CodeInvalid.
 func (d *DB) AddSteps(ctx context.Context, m platform.Machine, reports []platform.StepReport) error {
 	return d.inTx(ctx, func(t *tx) error { return t.addSteps(ctx, m, reports) })
 }
 
 func (t *tx) addSteps(ctx context.Context, m platform.Machine, reports []platform.StepReport) error {
+	if len(reports) > platform.MaxStepReports {
+		return platform.Errorf(platform.CodeInvalid, "At most %d steps are told at once.", platform.MaxStepReports)
+	}
 	for _, r := range reports {
+		r = r.Bounded(m.Created, t.now.UTC())
 		if !slices.Contains(platform.AgentSteps, r.Name) {
 			continue
 		}
-		if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: platform.Shorten(r.Note, maxBootFailure)}); err != nil {
+		if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: r.Note}); err != nil {
 			return err
 		}
 	}
@@ -107,8 +111,9 @@ func (t *tx) addSteps(ctx context.Context, m platform.Machine, reports []platfor
 	return nil
 }
 
-// AddEndReport keeps the agent's report of the end; the first one counts.
+// AddEndReport keeps the agent's report of the end, within the limits (platform.EndReport.Bounded); the first one counts.
 func (d *DB) AddEndReport(ctx context.Context, m platform.Machine, report platform.EndReport) error {
+	report = report.Bounded()
 	return d.inTx(ctx, func(t *tx) error {
 		result, err := t.ExecContext(ctx, `UPDATE machines SET reported_at = ? WHERE id = ? AND reported_at = 0`, millis(t.now), m.ID)
 		if err != nil {

@@ -8,12 +8,12 @@ import (
 )
 
 const computeEnvColumns = `id, workspace_id, name, platform, region, work_dir, status, message, is_primary, config, created_at, last_used_at,
-	credentials_id, status_since, next_step_at, attempts, check_asked_at, access_token <> ''`
+	credentials_id, status_since, next_step_at, attempts, check_asked_at, access_token <> '', version`
 
 func scanComputeEnv(s scanner) (c platform.ComputeEnv, err error) {
 	err = s.Scan(&c.ID, &c.WorkspaceID, &c.Name, &c.Platform, &c.Region, &c.WorkDir, &c.Status, &c.Message, &c.Primary,
 		jsonColumn{&c.Config}, timeColumn{&c.Created}, timeColumn{&c.LastUsed},
-		&c.CredentialsID, timeColumn{&c.StatusSince}, timeColumn{&c.NextStep}, &c.Attempts, timeColumn{&c.CheckAsked}, &c.HasAccessToken)
+		&c.CredentialsID, timeColumn{&c.StatusSince}, timeColumn{&c.NextStep}, &c.Attempts, timeColumn{&c.CheckAsked}, &c.HasAccessToken, &c.Version)
 	return c, err
 }
 
@@ -82,18 +82,18 @@ func (t *tx) needCredentials(ctx context.Context, c platform.ComputeEnv) error {
 }
 
 // UpdateComputeEnv saves name, work directory and options, and moves the environment to c.Status, which may be the one it
-// has. was is the status that it had when it was read. An empty AccessToken keeps the one that is there, unless HasAccessToken
+// has. was is the status that it had when it was read; if it has another now, or another version than c, that is CodeConflict. An empty AccessToken keeps the one that is there, unless HasAccessToken
 // says that there shall be none. Runs that have begun keep what they began with.
 func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was platform.ComputeEnvStatus) error {
 	if c.Status != was && !was.CanMove(c.Status) {
 		return envMoveRefused(was, c.Status)
 	}
 	return d.inTx(ctx, func(t *tx) error {
-		changed := platform.Errorf(platform.CodeConflict, "The compute environment is not %s any more. Load the page again.", was)
+		changed := platform.Errorf(platform.CodeConflict, "Nothing was saved, because the compute environment was changed after this page was loaded, by somebody else or in another tab. Load the page again, and make your changes to what it is now.")
 		err := t.exec(ctx, changed, `UPDATE compute_envs SET name = ?1, work_dir = ?2, status = ?3, message = ?4, config = ?5,
-			next_step_at = ?6, attempts = 0, status_since = iif(status = ?3, status_since, ?6)
-			WHERE id = ?7 AND workspace_id = ?8 AND deleted_at = 0 AND status = ?9`,
-			c.Name, c.WorkDir, c.Status, c.Message, toJSON(c.Config), millis(t.now), c.ID, c.WorkspaceID, was)
+			next_step_at = ?6, attempts = 0, status_since = iif(status = ?3, status_since, ?6), version = version + 1
+			WHERE id = ?7 AND workspace_id = ?8 AND deleted_at = 0 AND status = ?9 AND version = ?10`,
+			c.Name, c.WorkDir, c.Status, c.Message, toJSON(c.Config), millis(t.now), c.ID, c.WorkspaceID, was, c.Version)
 		if err != nil {
 			return computeEnvNameTaken(err, c.Name)
 		}

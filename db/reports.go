@@ -11,6 +11,9 @@ func (d *DB) AddReports(ctx context.Context, m platform.Machine, reports []platf
 	if len(reports) == 0 {
 		return nil
 	}
+	if len(reports) > platform.MaxReports {
+		return tooManyReports()
+	}
 	return d.inTx(ctx, func(t *tx) error {
 		for _, r := range reports {
 			if err := r.Clean(); err != nil {
@@ -27,11 +30,15 @@ func (d *DB) AddReports(ctx context.Context, m platform.Machine, reports []platf
 			return err
 		}
 		if n > platform.MaxReports {
-			return platform.Errorf(platform.CodeInvalid, "A run has at most %d reports.", platform.MaxReports)
+			return tooManyReports()
 		}
 		t.change(m.WorkspaceID, m.RunID, platform.ChangeRun)
 		return nil
 	})
+}
+
+func tooManyReports() error {
+	return platform.Errorf(platform.CodeInvalid, "A run has at most %d reports.", platform.MaxReports)
 }
 
 // Reports lists a run's reports by name.

@@ -20,10 +20,13 @@ func (d *DB) TakeTrace(ctx context.Context, r platform.Run, kept platform.KeptCa
 	return d.TraceCalled(ctx, r, kept.Name, call)
 }
 
-// TraceCalled keeps what a call of the trace API says, by the call's name.
+// TraceCalled keeps what a call of the trace API says, by the call's name, within the limits (platform.TraceCall.Bounded).
 func (d *DB) TraceCalled(ctx context.Context, r platform.Run, name string, c platform.TraceCall) error {
-	w, err := c.ReadWorkflow()
+	w, err := c.ReadWorkflow() // of the whole object
 	if err != nil {
+		return err
+	}
+	if c, err = c.Bounded(); err != nil {
 		return err
 	}
 	progress := TraceProgress{Tasks: c.Tasks, Progress: c.Progress, Instant: c.At()}

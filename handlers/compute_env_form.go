@@ -59,7 +59,11 @@ func (h *Handlers) UpdateComputeEnv(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.saveComputeEnv(c, readComputeEnv(c, before), func(ctx context.Context, e *platform.ComputeEnv) error {
+	f := readComputeEnv(c, before)
+	if version, err := strconv.ParseInt(c.FormValue("version"), 10, 64); err == nil {
+		f.Env.Version = version // that the form was filled with, which another save may have replaced since
+	}
+	return h.saveComputeEnv(c, f, func(ctx context.Context, e *platform.ComputeEnv) error {
 		e.Status, e.Message = e.AfterEdit(before), ""
 		return h.DB.UpdateComputeEnv(ctx, *e, before.Status)
 	})

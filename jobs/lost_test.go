@@ -138,6 +138,7 @@ func TestAnInterruptedRunIsLaunchedAgainOnce(t *testing.T) {
 			if again.RelaunchOf != r.ID || !again.Launch.Resume || again.Launch.SessionID != "s" || again.WorkDir != r.WorkDir {
 				t.Errorf("it was launched again as %+v", again)
 			}
+			w.until("the machine that was taken away has ended", func() bool { return w.machine(r.ID).State == platform.MachineTerminated })
 			w.claim(again.ID)
 			w.report(again.ID, 0)
 			w.over(again.ID, platform.RunSucceeded)

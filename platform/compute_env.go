@@ -38,6 +38,7 @@ type ComputeEnv struct {
 	NextStep       time.Time // when a loop looks at it next, while there is something to do
 	Attempts       int       // failed attempts at the present step
 	CheckAsked     time.Time // when someone asked for a check; zero: nobody does
+	Version        int64     // counts the changes that people saved; a change is made to the version that was read
 }
 
 // InCloud tells whether the environment's machines are in somebody's account, and not on the portal's own host.

@@ -42,7 +42,7 @@ type TraceWorkflow struct {
 	ErrorReport  string    `json:"errorReport"`
 }
 
-// ReadWorkflow reads the "workflow" object. Without one, everything in it is empty. Another thing in its place is CodeInvalid.
+// ReadWorkflow reads the "workflow" object, within the limits. Without one, everything in it is empty. Another thing in its place is CodeInvalid.
 func (c TraceCall) ReadWorkflow() (w TraceWorkflow, err error) {
 	if len(c.Workflow) > 0 {
 		if err := json.Unmarshal(c.Workflow, &w); err != nil {
@@ -58,7 +58,7 @@ func (c TraceCall) ReadWorkflow() (w TraceWorkflow, err error) {
 	if w.ExitStatus != nil && *w.ExitStatus == NoExit {
 		w.ExitStatus = nil
 	}
-	return w, nil
+	return w.bounded(), nil
 }
 
 // Completion is Nextflow's own end, of a complete call.

@@ -23,6 +23,19 @@ func (r Route) machineToMachine() bool {
 	return strings.HasPrefix(r.Path, "/agent/") || strings.HasPrefix(r.Path, "/api/")
 }
 
+// bodyLimit is how much a request may send, in echo's notation.
+func (r Route) bodyLimit() string {
+	switch {
+	case strings.HasPrefix(r.Path, "/agent/logs/"), r.Path == "/agent/reports", r.Path == "/agent/end":
+		return maxAgentTexts
+	case strings.HasPrefix(r.Path, "/agent/"):
+		return maxAgentWords
+	case strings.HasPrefix(r.Path, "/api/"):
+		return maxTrace
+	}
+	return maxForm
+}
+
 // stream tells whether the route's answer has no end of its own.
 func (r Route) stream() bool { return strings.HasSuffix(r.Path, "/events") }
 

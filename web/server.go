@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// maxForm and maxAgentBody bound what a request may send, in echo's notation. A trace call carries many tasks.
-	maxForm      = "2M"
-	maxAgentBody = "16M"
+	// These bound what a request may send, in echo's notation.
+	maxForm       = "2M"
+	maxAgentWords = "256K" // claims, steps and heartbeats
+	maxAgentTexts = "1M"   // chunks of logs, lists of reports, and the end with what Nextflow printed about its error
+	maxTrace      = "16M"  // a trace call carries many tasks
 	// shutdownLimit is how long requests may take to finish when the portal stops.
 	shutdownLimit = 10 * time.Second
 )
@@ -48,11 +50,7 @@ func (s *Server) Handler() http.Handler {
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS))
 	for _, r := range s.routes() {
-		limit := maxForm
-		if r.machineToMachine() {
-			limit = maxAgentBody
-		}
-		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(limit))
+		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(r.bodyLimit()))
 		if r.Method == http.MethodGet && !r.stream() {
 			e.HEAD(r.Path, s.allow(r.Permission, r.Handler)) // monitors ask so; net/http leaves the body away
 		}

@@ -37,6 +37,7 @@ func run() error {
 		return err
 	}
 	place := instance.New(os.Getenv("WHERRY_ROOT"), cfg.Log)
+	useImage(&cfg, place)
 	cfg.Version, cfg.Place, cfg.PortalWait = version, place, portalWait
 	if cfg.InstanceID == "" {
 		if cfg.InstanceID, err = place.ID(ctx); err != nil {
@@ -49,6 +50,21 @@ func run() error {
 		return nil // the agent did its part
 	}
 	return err
+}
+
+// useImage has runs use the Nextflow that the instance's image has, in its home.
+func useImage(cfg *agent.Config, place *instance.Instance) {
+	command, home, err := place.Nextflow()
+	if err != nil {
+		cfg.Log.Warn("what the image has is not used", "error", err)
+	}
+	if command == "" {
+		return
+	}
+	cfg.Nextflow = command
+	if home != "" {
+		setenv("NXF_HOME", home)
+	}
 }
 
 // completeEnvironment gives what a boot script's environment lacks, and Nextflow and Docker need.
@@ -64,8 +80,12 @@ func completeEnvironment() {
 		set["HOME"] = "/root"
 	}
 	for name, value := range set {
-		if err := os.Setenv(name, value); err != nil {
-			panic(err) // names and values without NUL can be set
-		}
+		setenv(name, value)
+	}
+}
+
+func setenv(name, value string) {
+	if err := os.Setenv(name, value); err != nil {
+		panic(err) // names and values without NUL can be set
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+
+	"wherry/cloud/aws/image"
 )
 
 // maxUserData is how many bytes of user data EC2 takes, before they are written in base64.
@@ -33,6 +35,7 @@ func (b boot) userData(machineID, claimToken string) (string, error) {
 	err := bootTemplate.Execute(&text, []struct{ Name, Value string }{
 		{"PORTAL", quote(b.PortalURL)}, {"MACHINE", quote(machineID)}, {"CLAIM_TOKEN", quote(claimToken)}, {"ARCH", quote(b.Arch)},
 		{"DIGEST", quote(b.AgentDigest)}, {"MINUTES", fmt.Sprint(b.Minutes)}, {"LIFETIME", quote(b.Lifetime)},
+		{"BAKED", quote(image.AgentPath)},
 	})
 	if err != nil {
 		return "", err

@@ -117,7 +117,7 @@ if [[ -z $ROOT ]] && command -v systemctl >/dev/null; then
 fi
 
 identify
-AGENT=$ROOT/usr/local/bin/wherry-agent
+AGENT=$ROOT$BAKED
 if ! right "$AGENT"; then
   AGENT=$DIR/agent
   right "$AGENT" || fetch

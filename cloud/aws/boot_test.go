@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/cloud/aws/image"
 	"wherry/platform"
 )
 
@@ -248,7 +249,7 @@ func TestABakedInAgentIsUsedWhenItIsTheRightOne(t *testing.T) {
 	t.Parallel()
 	for _, right := range []bool{true, false} {
 		w := newBootWorld(t, "")
-		baked := filepath.Join(w.root, "usr/local/bin/wherry-agent")
+		baked := filepath.Join(w.root, image.AgentPath)
 		text := w.agent
 		if !right {
 			text += "echo an old agent >" + w.root + "/old\n"

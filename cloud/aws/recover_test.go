@@ -372,7 +372,7 @@ func TestTheConsoleIsShownWhereItMayBe(t *testing.T) {
 	}
 }
 
-func TestAPipelineInAFolderNeedsAnImageThatHasIt(t *testing.T) {
+func TestAPipelineInAFolderNeedsAMachineThatHasIt(t *testing.T) {
 	t.Parallel()
 	a := New(Config{})
 	env := platform.ComputeEnv{Platform: platform.PlatformAWSCloud}
@@ -381,7 +381,10 @@ func TestAPipelineInAFolderNeedsAnImageThatHasIt(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	must(t, a.CheckLaunch(t.Context(), env, platform.Launch{Pipeline: "nextflow-io/hello"}))
-	env.Config.ImageID = "ami-0123456789abcdef0"
+	must(t, a.CheckLaunch(t.Context(), env, platform.Launch{Pipeline: "/tmp/cloned", PreRunScript: "git clone …"}))
+	env.Config.PreRunScript = "aws s3 sync …"
+	must(t, a.CheckLaunch(t.Context(), env, platform.Launch{Pipeline: "/tmp/synced"}))
+	env.Config.PreRunScript, env.Config.ImageID = "", "ami-0123456789abcdef0"
 	must(t, a.CheckLaunch(t.Context(), env, platform.Launch{Pipeline: "/opt/pipeline"}))
 	must(t, a.Check(t.Context(), env))
 }

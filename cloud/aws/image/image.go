@@ -18,6 +18,12 @@ import (
 //go:embed prepare.sh packer.pkr.hcl
 var files embed.FS
 
+// What prepare.sh makes, for whoever boots the image: the boot script takes the agent, and the agent reads the marker.
+const (
+	AgentPath  = "/opt/wherry/bin/agent"
+	MarkerPath = "/etc/wherry/image.json"
+)
+
 // DefaultNextflow is the version of Nextflow that Wherry's tests run with.
 const DefaultNextflow = "24.10.0"
 
@@ -159,7 +165,7 @@ func ImageBuilder(o Options) (string, error) {
 		Description: "Makes the ECS-optimised Amazon Linux 2023 into an image for machines of Wherry " + o.WherryVersion,
 		Phases: []phase{
 			{"build", []step{newStep("Prepare", prepare)}},
-			{"validate", []step{newStep("CheckMarker", "test -s /etc/wherry/image.json && systemctl is-enabled docker && command -v shutdown")}},
+			{"validate", []step{newStep("CheckMarker", "test -s "+MarkerPath+" && systemctl is-enabled docker && command -v shutdown")}},
 		}}
 	text, err := yaml.MarshalWithOptions(doc, yaml.UseLiteralStyleIfMultiline(true))
 	return "# A component of EC2 Image Builder. In the recipe, use as base image the newest ECS-optimised Amazon Linux 2023 of the\n" +

@@ -3,6 +3,7 @@ package image
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 
+	"wherry/cloud/aws/instance"
 	"wherry/platform"
 )
 
@@ -330,6 +332,42 @@ func TestPreparationMakesTheImageAndItsMarker(t *testing.T) {
 	}
 	if got := fmt.Sprint(marker["images"]); got != "[ubuntu:24.04 quay.io/a/b:1]" {
 		t.Errorf("the marker's images are %s", got)
+	}
+}
+
+// TestAnInstanceFindsWhatThePreparationMade holds together what three programs say of one image: prepare.sh, which makes it, the
+// boot script, which looks for the agent at AgentPath, and the agent, which asks the instance for its Nextflow.
+func TestAnInstanceFindsWhatThePreparationMade(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	place := instance.New(m.root, slog.New(slog.DiscardHandler))
+	if command, home, err := place.Nextflow(); command+home != "" || err != nil {
+		t.Errorf("an image without a marker has %q, %q, %v", command, home, err)
+	}
+	if _, output, err := m.run(map[string]string{"AGENT_URL": "https://wherry.example.org/agent", "AGENT_SHA256": digest}); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if info, err := os.Stat(filepath.Join(m.root, AgentPath)); err != nil || info.Mode()&0o111 == 0 {
+		t.Errorf("the agent: %v, %v", info, err)
+	}
+	if _, err := os.Stat(filepath.Join(m.root, MarkerPath)); err != nil {
+		t.Error(err)
+	}
+	nextflow := filepath.Join(m.root, "opt/wherry/bin/nextflow")
+	if command, home, err := place.Nextflow(); command != nextflow || home != filepath.Join(m.root, "opt/wherry/nextflow") || err != nil {
+		t.Errorf("%q, %q, %v", command, home, err)
+	}
+	if err := os.Remove(nextflow); err != nil {
+		t.Fatal(err)
+	}
+	if command, _, err := place.Nextflow(); command != "" || err != nil {
+		t.Errorf("a Nextflow that is gone: %q, %v", command, err)
+	}
+	if err := os.WriteFile(filepath.Join(m.root, MarkerPath), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if command, _, err := place.Nextflow(); command != "" || err == nil {
+		t.Errorf("a marker that is broken: %q, %v", command, err)
 	}
 }
 
