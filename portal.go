@@ -73,7 +73,7 @@ func (p *portal) wire(key []byte, id string) {
 	if p.url == "" {
 		p.url = here
 	}
-	reachable := p.agentURL != "" || !isLoopback(here)
+	reachable := p.agentURL != "" || reachedByMachines(here, os.Getenv("AWS_ENDPOINT_URL"))
 	if p.agentURL == "" {
 		p.agentURL = here
 	}
@@ -94,6 +94,12 @@ func (p *portal) wire(key []byte, id string) {
 				return price
 			}},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+}
+
+// reachedByMachines tells whether machines in AWS may reach an address. One that is of use on this host alone they reach only
+// where AWS itself is played on this host, and they with it: endpoint is AWS's address, empty for AWS's own.
+func reachedByMachines(address, endpoint string) bool {
+	return !isLoopback(address) || isLoopback(endpoint)
 }
 
 // isLoopback tells whether an address means another host everywhere else.

@@ -156,16 +156,14 @@ func envTone(s platform.ComputeEnvStatus) string {
 	return ""
 }
 
+// machineTone is that of something under way until the machine has ended: an end that is on its way is no trouble, and work that
+// goes on is not done.
 func machineTone(s platform.MachineState) string {
 	switch s {
-	case platform.MachineWorking:
-		return "is-good"
-	case platform.MachineRequested, platform.MachineBooting:
+	case platform.MachineRequested, platform.MachineBooting, platform.MachineWorking, platform.MachineDraining, platform.MachineTerminating:
 		return "is-run"
 	case platform.MachineFailed:
 		return "is-bad"
-	case platform.MachineDraining, platform.MachineTerminating:
-		return "is-warn"
 	}
 	return ""
 }

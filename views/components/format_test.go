@@ -22,3 +22,13 @@ func TestCostTellsEstimatesFromWhatIsKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestAMachineUnderWayLooksNeitherDoneNorInTrouble(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[platform.MachineState]string{platform.MachineWanted: "", platform.MachineWorking: "is-run", platform.MachineTerminating: "is-run",
+		platform.MachineTerminated: "", platform.MachineFailed: "is-bad"} {
+		if got := machineTone(state); got != want {
+			t.Errorf("%s: %q, want %q", state, got, want)
+		}
+	}
+}
