@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// maxIdle is how long a loop sleeps at most, should a wake ever be missed.
-	maxIdle = 5 * time.Second
 	// maxBusy is how many rows of one loop are stepped at once.
 	maxBusy = 16
 	// stepLimit bounds one step, so that a platform that never answers holds nothing up for ever.
@@ -116,9 +114,9 @@ func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Dura
 		}
 	}
 	if next.IsZero() {
-		return maxIdle
+		return l.Times.Idle
 	}
-	return min(maxIdle, max(time.Until(next), time.Millisecond))
+	return min(l.Times.Idle, max(time.Until(next), time.Millisecond))
 }
 
 func (l *loop[T]) take(id string) bool {

@@ -186,7 +186,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (s *simulation) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &Jobs{DB: s.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: s.cloud}, Key: []byte("key"),
-		Log: slog.New(slog.DiscardHandler), Times: Times{Lifetime: 30 * time.Minute, Poll: 20 * time.Second, Sweep: 5 * time.Minute}}
+		Log: slog.New(slog.DiscardHandler), Times: Times{Lifetime: 30 * time.Minute, Poll: 20 * time.Second, Sweep: 5 * time.Minute, Idle: time.Minute}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
