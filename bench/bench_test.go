@@ -46,7 +46,7 @@ func newSite(b *testing.B, place cloud.Cloud) *site {
 	d, err := db.Open(b.Context(), b.TempDir())
 	must(b, err)
 	log, key := slog.New(slog.DiscardHandler), []byte("key")
-	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: place}
+	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: place, platform.PlatformAWSCloud: place}
 	server := &web.Server{DB: d, Hub: web.NewHub(d), Log: log, Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(),
 		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: silentAccount{}}, Pending: handlers.NewPending()},
 		API: &api.API{DB: d, Key: key, Log: log}}

@@ -77,6 +77,7 @@ type Jobs struct {
 func (j *Jobs) Run(ctx context.Context) {
 	j.Times, j.started = j.Times.orDefault(), time.Now()
 	launch := newLoop(j, "launch", j.machines(platform.MachineWanted), j.launch)
+	launch.most = maxLaunching
 	watch := newLoop(j, "watch", j.machines(platform.MachineRequested, platform.MachineBooting, platform.MachineWorking), j.watch)
 	teardown := newLoop(j, "teardown", j.machines(platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating), j.teardown)
 	warm := make(chan struct{}, 1)
