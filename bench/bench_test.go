@@ -46,8 +46,8 @@ func newSite(b *testing.B, place cloud.Cloud) *site {
 	d, err := db.Open(b.Context(), b.TempDir())
 	must(b, err)
 	log, key := slog.New(slog.DiscardHandler), []byte("key")
-	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: place}
-	server := &web.Server{DB: d, Hub: web.NewHub(d), Log: log, Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(),
+	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: place, platform.PlatformAWSCloud: place}
+	server := &web.Server{DB: d, Hub: web.NewHub(d), Log: log, Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), AgentURLReachable: true,
 		Accounts: map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: silentAccount{}}, Pending: handlers.NewPending()},
 		API: &api.API{DB: d, Key: key, Log: log}}
 	s := &site{db: d, Server: httptest.NewServer(server.Handler())}

@@ -25,7 +25,7 @@ import (
 // platform.CodeNotFound error when it is not there; those that write return platform.FieldErrors for what breaks a rule.
 type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is fairer than busy retries
-	read  *sql.DB
+	read  *reader
 
 	sealer      *sealer
 	commit      sync.Mutex // held from a commit until it was published, so that subscribers hear of changes in their order
@@ -55,9 +55,11 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 		return nil, err
 	}
 	d.write.SetMaxOpenConns(1)
-	if d.read, err = sql.Open("sqlite", dsn(path, "deferred")); err != nil {
+	read, err := sql.Open("sqlite", dsn(path, "deferred"))
+	if err != nil {
 		return nil, err
 	}
+	d.read = &reader{DB: read}
 	d.read.SetMaxOpenConns(8)
 	d.read.SetMaxIdleConns(8)
 	if err := migrate(ctx, d.write, path, migrations); err != nil {

@@ -74,22 +74,22 @@ func (d *DB) MachineByKey(ctx context.Context, keyHash string) (platform.Machine
 // DueMachines lists machines in some states whose next step is due, the longest waiting first, and tells when the next of
 // those states is due after that (zero: none). Of wanted ones, users take turns.
 func (d *DB) DueMachines(ctx context.Context, now time.Time, limit int, states ...platform.MachineState) (due []platform.Machine, next time.Time, err error) {
-	in := "(?" + strings.Repeat(", ?", len(states)-1) + ")"
-	args := make([]any, 0, len(states)+2)
-	for _, s := range states {
-		args = append(args, s)
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
 	}
+	in := `('` + strings.Join(names, `', '`) + `')` // not as parameters: with those SQLite plans the question anew each time
 	order := `next_step_at, id`
 	if slices.Contains(states, platform.MachineWanted) {
 		order = `row_number() OVER (PARTITION BY (SELECT user_id FROM runs WHERE runs.id = run_id) ORDER BY next_step_at, id), next_step_at, id`
 	}
 	due, err = all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' AND state IN `+in+
-		` AND next_step_at <= ? ORDER BY `+order+` LIMIT ?`, append(slices.Clone(args), millis(now), limit)...)
+		` AND next_step_at <= ? ORDER BY `+order+` LIMIT ?`, millis(now), limit)
 	if err != nil {
 		return nil, next, err
 	}
 	err = d.read.QueryRowContext(ctx, `SELECT coalesce(min(next_step_at), 0) FROM machines WHERE state <> 'terminated' AND state IN `+in+
-		` AND next_step_at > ?`, append(args, millis(now))...).Scan(timeColumn{&next})
+		` AND next_step_at > ?`, millis(now)).Scan(timeColumn{&next})
 	return due, next, err
 }
 

@@ -38,6 +38,7 @@ type Times struct {
 	Backoff    time.Duration // the longest pause between failed steps
 	MakeLimit  time.Duration // how long making an environment may go on failing, other than by throttling
 	Lifetime   time.Duration // dead-man's timer of a machine
+	Idle       time.Duration // how long a loop sleeps at most, should a wake ever be missed
 }
 
 func (t Times) orDefault() Times {
@@ -47,8 +48,8 @@ func (t Times) orDefault() Times {
 	}{
 		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
 		{&t.Unknown, platform.UnknownAfter}, {&t.Fallback, 40 * time.Second}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
-		{&t.Drain, 3 * time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
-		{&t.MakeLimit, 10 * time.Minute},
+		{&t.Drain, time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
+		{&t.MakeLimit, 10 * time.Minute}, {&t.Idle, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
@@ -76,6 +77,7 @@ type Jobs struct {
 func (j *Jobs) Run(ctx context.Context) {
 	j.Times, j.started = j.Times.orDefault(), time.Now()
 	launch := newLoop(j, "launch", j.machines(platform.MachineWanted), j.launch)
+	launch.most = maxLaunching
 	watch := newLoop(j, "watch", j.machines(platform.MachineRequested, platform.MachineBooting, platform.MachineWorking), j.watch)
 	teardown := newLoop(j, "teardown", j.machines(platform.MachineDraining, platform.MachineFailed, platform.MachineTerminating), j.teardown)
 	warm := make(chan struct{}, 1)

@@ -419,7 +419,7 @@ func TestManyMachinesAreServedThoughOneHangs(t *testing.T) {
 	hung := w.launch()
 	w.until("it hangs", func() bool { w.cloud.mu.Lock(); defer w.cloud.mu.Unlock(); return !first })
 	var others []platform.Run
-	for range 3 * maxBusy {
+	for range 3 * maxLaunching {
 		others = append(others, w.launch())
 	}
 	for _, r := range others {

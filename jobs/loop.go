@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// maxIdle is how long a loop sleeps at most, should a wake ever be missed.
-	maxIdle = 5 * time.Second
-	// maxBusy is how many rows of one loop are stepped at once.
-	maxBusy = 16
+	// maxBusy is how many rows of one loop are stepped at once. Most steps wait for one answer of a platform that they share.
+	maxBusy = 64
+	// maxLaunching is the same for launches: the fewer are in hand, the better users take turns.
+	maxLaunching = 16
 	// stepLimit bounds one step, so that a platform that never answers holds nothing up for ever.
 	stepLimit = 2 * time.Minute
 )
@@ -46,13 +46,14 @@ type loop[T any] struct {
 	// step returns when the row is to be looked at again if it is still in the state it was in; zero: it was moved.
 	step func(context.Context, T) (next time.Time, err error)
 
+	most int // rows that are stepped at once
 	wake chan struct{}
 	mu   sync.Mutex
 	busy map[string]bool // rows that are being stepped
 }
 
 func newLoop[T any](j *Jobs, name string, r rows[T], step func(context.Context, T) (time.Time, error)) *loop[T] {
-	return &loop[T]{Jobs: j, rows: r, name: name, step: step, wake: make(chan struct{}, 1), busy: map[string]bool{}}
+	return &loop[T]{Jobs: j, rows: r, name: name, step: step, most: maxBusy, wake: make(chan struct{}, 1), busy: map[string]bool{}}
 }
 
 // machines are the rows of machines in some states.
@@ -99,7 +100,7 @@ func (l *loop[T]) run(ctx context.Context) {
 
 // startDue begins a step for every due row and tells when to look again.
 func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Duration {
-	due, next, err := l.due(ctx, time.Now(), 4*maxBusy)
+	due, next, err := l.due(ctx, time.Now(), 4*l.most)
 	if err != nil {
 		if ctx.Err() == nil {
 			l.Log.Error("reading what is due", "loop", l.name, "error", err)
@@ -116,15 +117,15 @@ func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Dura
 		}
 	}
 	if next.IsZero() {
-		return maxIdle
+		return l.Times.Idle
 	}
-	return min(maxIdle, max(time.Until(next), time.Millisecond))
+	return min(l.Times.Idle, max(time.Until(next), time.Millisecond))
 }
 
 func (l *loop[T]) take(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy[id] || len(l.busy) >= maxBusy {
+	if l.busy[id] || len(l.busy) >= l.most {
 		return false
 	}
 	l.busy[id] = true

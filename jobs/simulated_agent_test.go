@@ -42,14 +42,19 @@ type simulatedAgent struct {
 	w        *simulatedWork
 	lifetime time.Duration
 	heard    time.Time
-	cut      [2]time.Time // between these the network is cut
-	seized   time.Time    // when the instance is taken away; zero: never
+	cut      [2]time.Time  // between these the network is cut
+	seized   time.Time     // when the instance is taken away; zero: never
+	jump     time.Duration // how far off the instance's clock is
 }
 
 // boot is an instance's life: it comes up or does not, works, and ends; somebody may kill it at any time.
 func (c *simulatedCloud) boot(i *simulatedInstance, lifetime time.Duration) {
 	s := c.s
 	a := &simulatedAgent{c: c, i: i, lifetime: lifetime, heard: time.Now()}
+	if s.chance(0.2) {
+		simulated.jumps.Add(1)
+		a.jump = s.upTo(12*time.Hour) - 6*time.Hour
+	}
 	if s.chance(0.15) {
 		simulated.deaths.Add(1)
 		death := time.AfterFunc(s.upTo(20*time.Minute), func() { c.terminate(i, "it was switched off from outside") })
@@ -179,6 +184,7 @@ func (a *simulatedAgent) tell() (stop, cancelled bool) {
 	}
 	a.heard = time.Now()
 	must(s.t, s.db.Heartbeat(ctx, m, time.Now()))
+	must(s.t, s.db.AddSteps(ctx, m, []platform.StepReport{{Name: platform.StepAgentUp, At: time.Now().Add(a.jump)}}))
 	a.send(m)
 	run, err := s.db.AnyRun(ctx, a.m.RunID)
 	must(s.t, err)
@@ -197,7 +203,7 @@ func (a *simulatedAgent) send(m platform.Machine) {
 
 // finish keeps everything, and reports the end if the portal can be reached within some minutes.
 func (a *simulatedAgent) finish(report platform.EndReport) {
-	report.At = time.Now()
+	report.At = time.Now().Add(a.jump)
 	a.w.mu.Lock()
 	a.w.kept, a.w.end = len(a.w.log), &platform.KeptEndFile{Report: report}
 	a.w.succeeded = report.ExitCode != nil && *report.ExitCode == 0

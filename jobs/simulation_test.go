@@ -31,7 +31,7 @@ const (
 )
 
 // simulated counts what was tried, over all simulations.
-var simulated struct{ runs, faults, portals, cuts, deaths, interruptions atomic.Int64 }
+var simulated struct{ runs, faults, portals, cuts, deaths, interruptions, jumps atomic.Int64 }
 
 func TestWhatMustHoldHoldsInRandomSequences(t *testing.T) {
 	t.Parallel()
@@ -51,8 +51,8 @@ func TestWhatMustHoldHoldsInRandomSequences(t *testing.T) {
 		}
 	})
 	s := &simulated
-	fmt.Printf("simulated from seed %d: %d sequences, with %d faults of calls, %d portals killed, %d networks cut, %d agents or machines killed, %d interruptions\n",
-		seed, s.runs.Load(), s.faults.Load(), s.portals.Load(), s.cuts.Load(), s.deaths.Load(), s.interruptions.Load())
+	fmt.Printf("simulated from seed %d: %d sequences, with %d faults of calls, %d portals killed, %d networks cut, %d agents or machines killed, %d interruptions, %d clocks hours off\n",
+		seed, s.runs.Load(), s.faults.Load(), s.portals.Load(), s.cuts.Load(), s.deaths.Load(), s.interruptions.Load(), s.jumps.Load())
 }
 
 // simulation is one world in simulated time.
@@ -186,7 +186,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (s *simulation) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &Jobs{DB: s.db, Clouds: map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: s.cloud}, Key: []byte("key"),
-		Log: slog.New(slog.DiscardHandler), Times: Times{Lifetime: 30 * time.Minute, Poll: 20 * time.Second, Sweep: 5 * time.Minute}}
+		Log: slog.New(slog.DiscardHandler), Times: Times{Lifetime: 30 * time.Minute, Poll: 20 * time.Second, Sweep: 5 * time.Minute, Idle: time.Minute}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -40,7 +40,7 @@ func (j *Jobs) startTeardown(ctx context.Context, m platform.Machine, env platfo
 		if err != nil {
 			return time.Time{}, err
 		}
-		if seen.Status != cloud.StatusGone {
+		if seen.Status != cloud.StatusGone && seen.Status != cloud.StatusStopping { // one that ends by itself needs no more time
 			return time.Now().Add(min(100*time.Millisecond, j.Times.Drain)), nil
 		}
 	}

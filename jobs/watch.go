@@ -11,22 +11,24 @@ import (
 
 // watch follows a machine that was requested, and its run. The platform is asked first and the facts are read after, so
 // that a machine seen to be gone has had its last word. A platform that does not answer holds no fact up: what the agent
-// and people said counts, and nothing is known of the machine.
+// and people said counts, and nothing is known of the machine. It is not asked at all about what the agent has told.
 func (j *Jobs) watch(ctx context.Context, m platform.Machine) (time.Time, error) {
-	env, place, err := j.place(ctx, m)
+	run, env, place, err := j.surroundings(ctx, m)
 	if err != nil {
 		return time.Time{}, err
 	}
-	seen, unanswered := place.Describe(ctx, env, m)
-	if unanswered != nil {
-		seen = cloud.Instance{}
-	}
-	if m, err = j.DB.Machine(ctx, m.ID); err != nil {
-		return time.Time{}, err
-	}
-	run, err := j.runOf(ctx, m)
-	if err != nil {
-		return time.Time{}, err
+	var seen cloud.Instance
+	var unanswered error
+	if !told(m, run) {
+		if seen, unanswered = place.Describe(ctx, env, m); unanswered != nil {
+			seen = cloud.Instance{}
+		}
+		if m, err = j.DB.Machine(ctx, m.ID); err != nil {
+			return time.Time{}, err
+		}
+		if run, err = j.runOf(ctx, m); err != nil {
+			return time.Time{}, err
+		}
 	}
 	w := watched{m, run, seen, env, place}
 	if moved, err := j.watchMachine(ctx, w); moved || err != nil {
@@ -37,6 +39,17 @@ func (j *Jobs) watch(ctx context.Context, m platform.Machine) (time.Time, error)
 		err = unanswered
 	}
 	return next, err
+}
+
+// told tells whether the agent said what moves its machine or its run on, whatever the platform knows.
+func told(m platform.Machine, run platform.Run) bool {
+	switch {
+	case run.State.Ended() || run.End != nil:
+		return true
+	case m.State == platform.MachineWorking:
+		return run.State == platform.RunSubmitted && !run.Begun.IsZero()
+	}
+	return !m.Claimed.IsZero()
 }
 
 // watched is a machine with all that is known about it.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"wherry/cloud/aws/sandbox"
 )
@@ -125,6 +126,25 @@ func (s *Server) Role(t testing.TB, name, trustDocument string, documents ...str
 func (s *Server) SetRolePolicies(t testing.TB, role string, documents ...string) {
 	t.Helper()
 	must(t, s.Server.SetRolePolicies(limited(t), role, documents...))
+}
+
+// Profile makes a role and an instance profile of that name with the role in it, as a team has that makes its own, and returns
+// the profile's ARN. Both are gone when the test ends.
+func (s *Server) Profile(t testing.TB, name, trustDocument string, documents ...string) string {
+	t.Helper()
+	s.Role(t, name, trustDocument, documents...)
+	client := iam.NewFromConfig(s.Admin(t, "us-east-1"))
+	made, err := client.CreateInstanceProfile(limited(t), &iam.CreateInstanceProfileInput{InstanceProfileName: &name})
+	must(t, err)
+	t.Cleanup(func() {
+		_, err := client.RemoveRoleFromInstanceProfile(limited(t), &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+		must(t, err)
+		_, err = client.DeleteInstanceProfile(limited(t), &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+		must(t, err)
+	})
+	_, err = client.AddRoleToInstanceProfile(limited(t), &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	must(t, err)
+	return aws.ToString(made.InstanceProfile.Arn)
 }
 
 func (s *Server) removeUser(t testing.TB, name string) {

@@ -1,0 +1,214 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"wherry/cloud/aws/awstest"
+	"wherry/platform"
+)
+
+const (
+	launchesOfEach = 40
+	allLaunches    = 5 * launchesOfEach
+	// stepsAtOnce is how many machines the launch loop has in hand at once: by so many the users' shares may differ.
+	stepsAtOnce = 16
+)
+
+// TestTwoHundredLaunchesAtOnceGetTheirInstancesInFairOrder has five users launch while nothing bounds them.
+func TestTwoHundredLaunchesAtOnceGetTheirInstancesInFairOrder(t *testing.T) {
+	w := newCrowd(t)
+	began := time.Now()
+	w.begin()
+	w.await("every machine has its instance", func() bool { return w.withInstance() == allLaunches })
+	launched := time.Since(began)
+	w.isFair()
+	w.open.Store(true)
+	w.await("all ends", w.atRest)
+	w.finish(began, launched)
+}
+
+// TestTwoHundredLaunchesUnderALimitWaitInAClearQueueInFairOrder lets the workspace have thirty machines.
+func TestTwoHundredLaunchesUnderALimitWaitInAClearQueueInFairOrder(t *testing.T) {
+	const limit = 30
+	w := newCrowd(t)
+	must(t, w.db.SetLimits(t.Context(), w.member.Workspace.ID, platform.Limits{Instances: limit}))
+	began := time.Now()
+	w.begin()
+	w.await("thirty have their instance, and all others a place of their own", func() bool {
+		places := w.places()
+		for n := range allLaunches - limit {
+			if len(places) != allLaunches-limit || places[n] != n+1 {
+				return false
+			}
+		}
+		return w.withInstance() == limit
+	})
+	for user, n := range w.launchesOf(w.runInstances()) {
+		if n != limit/5 {
+			t.Errorf("%s has %d of the first %d machines", user, n, limit)
+		}
+	}
+	launched := time.Since(began)
+	w.open.Store(true)
+	w.await("all ends", func() bool {
+		if n := w.withInstance(); n > limit {
+			t.Fatalf("%d machines have instances at once", n)
+		}
+		return w.atRest()
+	})
+	w.isFair()
+	w.finish(began, launched)
+}
+
+// crowd is a world in which five users have launched at once.
+type crowd struct {
+	*world
+	names []string
+	runs  []platform.Run
+}
+
+// newCrowd saves the launches of one user after another, which is the hardest for those who come last.
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	w := &crowd{world: newWorld(t, newAccount(t)), names: []string{"bo", "cy", "di", "ed", "flo"}}
+	w.times.Poll, w.times.Backoff, w.times.Sweep = 500*time.Millisecond, time.Second, 2*time.Second
+	for _, user := range w.users(w.names...) {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for range launchesOfEach {
+			wg.Go(func() {
+				r := w.launch(user)
+				mu.Lock()
+				defer mu.Unlock()
+				w.runs = append(w.runs, r)
+			})
+		}
+		wg.Wait()
+	}
+	return w
+}
+
+func (w *crowd) begin() {
+	w.agents()
+	w.start()
+	w.t.Cleanup(func() {
+		w.kill()
+		<-w.dead()
+	})
+}
+
+// runInstances are the requests for instances in the order in which AWS got them.
+func (w *crowd) runInstances() (list []awstest.Call) {
+	for _, c := range w.proxy.Calls() {
+		if c.Operation == "RunInstances" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func count(calls []awstest.Call, operation string) (n int) {
+	for _, c := range calls {
+		if c.Operation == operation {
+			n++
+		}
+	}
+	return n
+}
+
+// userOf is for whom a launch is, as its tag says.
+func userOf(c awstest.Call) string {
+	for n := 1; c.Params.Has(fmt.Sprintf("TagSpecification.1.Tag.%d.Key", n)); n++ {
+		if c.Params.Get(fmt.Sprintf("TagSpecification.1.Tag.%d.Key", n)) == "wherry:user" {
+			return c.Params.Get(fmt.Sprintf("TagSpecification.1.Tag.%d.Value", n))
+		}
+	}
+	return ""
+}
+
+func (w *crowd) launchesOf(calls []awstest.Call) map[string]int {
+	had := map[string]int{}
+	for _, name := range w.names {
+		had[name] = 0
+	}
+	for _, c := range calls {
+		had[userOf(c)]++
+	}
+	return had
+}
+
+// isFair looks at every moment in which all users still waited: none was further ahead than the loop has machines in hand.
+func (w *crowd) isFair() {
+	w.t.Helper()
+	calls := w.runInstances()
+	worst := 0
+	for n := range calls {
+		var shares []int
+		for _, share := range w.launchesOf(calls[:n]) {
+			shares = append(shares, share)
+		}
+		if slices.Max(shares) >= launchesOfEach {
+			break
+		}
+		worst = max(worst, slices.Max(shares)-slices.Min(shares))
+	}
+	if worst > stepsAtOnce || len(calls) != allLaunches {
+		w.t.Errorf("one user was %d machines ahead of another; %d requests were made for %d machines", worst, len(calls), allLaunches)
+	}
+	fmt.Printf("%s: no user was more than %d machines ahead of another\n", w.t.Name(), worst)
+}
+
+// withInstance counts the machines that have an instance.
+func (w *crowd) withInstance() (n int) {
+	machines, err := w.db.LivingMachines(context.Background())
+	must(w.t, err)
+	for _, m := range machines {
+		if m.InstanceID != "" {
+			n++
+		}
+	}
+	return n
+}
+
+var place = regexp.MustCompile(`^Place (\d+) in the queue: the workspace has \d+ of at most 30 machines\.$`)
+
+// places are those that people are told, in order.
+func (w *crowd) places() (list []int) {
+	machines, err := w.db.LivingMachines(context.Background())
+	must(w.t, err)
+	for _, m := range machines {
+		if found := place.FindStringSubmatch(m.Waiting); found != nil {
+			n, err := strconv.Atoi(found[1])
+			must(w.t, err)
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// finish looks at what is left, and at how often EC2 was asked: once a second for all machines together, however often
+// the loops want to know.
+func (w *crowd) finish(began time.Time, launched time.Duration) {
+	w.t.Helper()
+	for _, r := range w.runs {
+		if got, err := w.db.AnyRun(context.Background(), r.ID); err != nil || got.State != platform.RunSucceeded {
+			w.t.Errorf("run %s is %s %q (%v)", r.ID, got.State, got.ErrorMessage, err)
+		}
+	}
+	took, calls := time.Since(began), w.proxy.Calls()
+	described, ended := count(calls, "DescribeInstances"), count(calls, "TerminateInstances")
+	if most := int(took.Seconds()) + 2; described > most {
+		w.t.Errorf("EC2 was asked %d times for its instances in %s", described, took)
+	}
+	w.checkInstances(allLaunches)
+	fmt.Printf("%s: launched in %s, ended in %s, with %d DescribeInstances for %d looks of the loops, and %d TerminateInstances\n", w.t.Name(),
+		launched.Round(100*time.Millisecond), took.Round(100*time.Millisecond), described, w.cloud.Load().describes.Load(), ended)
+}
