@@ -61,7 +61,6 @@ type AWS struct {
 	foundImages  *shared[imageKey, *types.Image]
 	foundSubnets *shared[subnetsKey, []types.Subnet]
 	instances    *shared[instancesKey, []types.Instance]
-	ended        ends
 }
 
 var (
@@ -88,8 +87,7 @@ func New(c Config) *AWS {
 		accounts:     newShared[string, string](accountAge, lookupLimit),
 		foundImages:  newShared[imageKey, *types.Image](lookupAge, lookupLimit),
 		foundSubnets: newShared[subnetsKey, []types.Subnet](lookupAge, lookupLimit),
-		instances:    newShared[instancesKey, []types.Instance](instancesAge, lookupLimit),
-		ended:        ends{at: map[string]time.Time{}}}
+		instances:    newShared[instancesKey, []types.Instance](instancesAge, lookupLimit)}
 }
 
 // own is the SDK's configuration with the portal's own identity: what the default chain finds.

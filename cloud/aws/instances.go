@@ -3,9 +3,7 @@ package aws
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -22,8 +20,6 @@ const (
 	// shownAfter is how long EC2 may take to show an instance that it was asked for. (Its reference says "a short delay" of
 	// what is eventually consistent; half a minute was seen.)
 	shownAfter = 2 * time.Minute
-	// endedLately is how long an instance is not ended again although EC2 shows it running.
-	endedLately = 5 * time.Second
 	// instancesPage is how many instances one answer may have.
 	instancesPage = 1000
 )
@@ -169,11 +165,11 @@ func (a *AWS) Terminate(ctx context.Context, env platform.ComputeEnv, m platform
 		return err // and when its id is known, it is ended without having been seen
 	}
 	var ids []string
-	if m.InstanceID != "" && !a.ended.has(m.InstanceID, time.Now()) && !slices.ContainsFunc(found, func(i types.Instance) bool { return isID(i, m.InstanceID) }) {
+	if m.InstanceID != "" && !slices.ContainsFunc(found, func(i types.Instance) bool { return isID(i, m.InstanceID) }) {
 		ids = append(ids, m.InstanceID)
 	}
 	for _, i := range found {
-		if !isEnding(i) && !a.ended.has(awssdk.ToString(i.InstanceId), time.Now()) {
+		if !isEnding(i) {
 			ids = append(ids, awssdk.ToString(i.InstanceId))
 		}
 	}
@@ -203,30 +199,9 @@ func (a *AWS) End(ctx context.Context, env platform.ComputeEnv, id string) error
 		return &cloud.Error{Kind: cloud.KindTransient, Details: details(err), Message: "EC2 does not let the instance " + id +
 			" be terminated: somebody protected it. Switch its termination protection off in AWS; Wherry tries again."}
 	case err == nil:
-		a.ended.add(id, time.Now())
+		a.instances.forget(instancesKey{env.CredentialsID, env.Region})
 	}
 	return translate(err)
-}
-
-// ends are the instances whose end EC2 has taken note of a moment ago. A list may still show them running, and with hundreds of
-// machines that end together it is not read anew after each.
-type ends struct {
-	mu sync.Mutex
-	at map[string]time.Time // by instance id
-}
-
-func (e *ends) add(id string, now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	maps.DeleteFunc(e.at, func(_ string, at time.Time) bool { return now.Sub(at) > endedLately })
-	e.at[id] = now
-}
-
-func (e *ends) has(id string, now time.Time) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	at, known := e.at[id]
-	return known && now.Sub(at) <= endedLately
 }
 
 // instance is what the port tells of an instance.
