@@ -78,11 +78,12 @@ TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \
   AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots \
   MOTO_SERVER=$$([ -f $(MOTO)/ready ] && echo $(MOTO)/bin/moto_server || true)
 
+# One package after the other: those with real Nextflow, moto and a browser fill two cores by themselves.
 test: build test-tools ## everything, the browser tests included
 	@$(GO) vet ./...
 	mkdir -p bin/shots
 	node --test static/*.test.mjs >&2
-	$(TEST_ENV) $(GO) test -count=1 -timeout 14m ./...
+	$(TEST_ENV) $(GO) test -p 1 -count=1 -timeout 14m ./...
 
 check: generate java nextflow ## what is quick, without browser and Nextflow
 	@$(GO) vet ./...
