@@ -239,7 +239,8 @@ func (a *agent) startReporters(alive context.Context, give context.CancelCauseFu
 
 // sync keeps the machine alive in the portal's eyes and hears of a cancel.
 func (a *agent) sync(ctx context.Context, give context.CancelCauseFunc) {
-	req := platform.SyncRequest{Wait: platform.MaxSyncWait}
+	// The portal is heard several times in a lifetime, also while there is nothing to tell.
+	req := platform.SyncRequest{Wait: min(platform.MaxSyncWait, a.Lifetime/4)}
 	for ctx.Err() == nil {
 		var answer platform.SyncResponse
 		err := a.portal.call(ctx, http.MethodPost, "/agent/sync", req, &answer)

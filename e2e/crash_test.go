@@ -157,14 +157,14 @@ func TestAMachineOutlivingItsPortalEndsByItsOwnTimer(t *testing.T) {
 	t.Parallel()
 	p := newPortal(t, false)
 	p.kill()
-	p.env = append(p.env, "WHERRY_MACHINE_LIFETIME=3s")
+	p.env = append(p.env, "WHERRY_MACHINE_LIFETIME=8s")
 	p.start()
 	m := p.member()
 	r := p.launch(m, p.computeEnv(m), platform.Launch{Pipeline: p.example("regatta"), ParamsText: "boats: 2000"})
 	eventually(t, 60*time.Second, "tasks run", func() bool { return p.run(r.ID).Progress.Done() > 0 })
 	p.kill()
 	machineID := p.machine(r.ID).ID
-	eventually(t, 30*time.Second, "every process of the machine has ended", func() bool { return len(processesOf(t, machineID)) == 0 })
+	eventually(t, time.Minute, "every process of the machine has ended", func() bool { return len(processesOf(t, machineID)) == 0 })
 	p.start()
 	if r = p.wait(r.ID, 20*time.Second); r.State != platform.RunFailed {
 		t.Errorf("the run is %s: %s", r.State, r.ErrorMessage)
