@@ -97,7 +97,6 @@ var (
 	profileARNForm = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:instance-profile/[\w+=,.@/-]+$`)
 	kmsKeyForm     = regexp.MustCompile(`^(arn:aws:kms:[a-z0-9-]+:[0-9]{12}:)?(key/|alias/)?[a-zA-Z0-9/_-]{1,256}$`)
 	logGroupForm   = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
-	versionForm    = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,3}(-edge)?$`) // the tags of the image nextflow/nextflow
 	labelForm      = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 )
 
@@ -142,7 +141,7 @@ func (a *AWSCloud) clean(errs FieldErrors) {
 		{"instanceProfileArn", a.InstanceProfileARN, "An instance profile's ARN looks like arn:aws:iam::123456789012:instance-profile/Name.", profileARNForm},
 		{"ebsKmsKeyId", a.EBSKMSKeyID, "Enter a key's id, ARN or alias, such as alias/disks.", kmsKeyForm},
 		{"logGroup", a.LogGroup, "A log group's name has letters, digits and . - _ / #, at most 512.", logGroupForm},
-		{"nextflowVersion", a.NextflowVersion, "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.", versionForm},
+		{"nextflowVersion", a.NextflowVersion, "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.", nextflowForm},
 	} {
 		if f.value != "" && !f.form.MatchString(f.value) {
 			errs.Add(f.field, "%s", f.example)
