@@ -34,6 +34,7 @@ type agent struct {
 	store  Store
 	stop   context.CancelCauseFunc // stops the work
 
+	disks     disks
 	keeping   *keeping
 	files     *taskFiles    // nil where Nextflow works in the work directory itself
 	filesDone chan struct{} // closed when files has ended
@@ -141,6 +142,9 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 	if a.Place != nil {
 		go a.watchInterruption(working)
 	}
+	a.disks.release = a.reserve()
+	defer a.disks.release()
+	go a.watchDisks(working)
 	go a.boundKeeping(alive)
 	end := platform.EndReport{Reason: failure}
 	if failure == "" {

@@ -206,8 +206,12 @@ func (a *agent) judge(working context.Context, dir string) platform.EndReport {
 	default:
 		end.Reason = "The launch script was killed before Nextflow ended."
 	}
-	if failed := end.ExitCode == nil || *end.ExitCode != 0; failed && working.Err() != nil {
+	failed := end.ExitCode == nil || *end.ExitCode != 0
+	if failed && working.Err() != nil {
 		a.blame(&end, context.Cause(working))
+	}
+	if failed && !end.Cancelled && !end.Interrupted && a.diskWasFull() {
+		end.Reason = a.diskFullReason()
 	}
 	return end
 }

@@ -28,7 +28,7 @@ func (j *Jobs) explain(w watched, end platform.RunEnd) platform.RunEnd {
 	if !ok {
 		shortage, ok = platform.ReadShortage(end.ErrorMessage)
 	}
-	if !ok && strings.Contains(end.ErrorMessage+end.ErrorReport, diskFull) {
+	if !ok && strings.Contains(end.ErrorMessage+end.ErrorReport, platform.NoSpaceLeft) {
 		end.ErrorMessage = "The machine's disk is full. " + moreDisk[w.env.Platform]
 		return end
 	}
@@ -42,9 +42,6 @@ func (j *Jobs) explain(w watched, end platform.RunEnd) platform.RunEnd {
 	end.ErrorMessage = shortage.Explain(w.m.Hardware.InstanceType, w.env.Region, offers)
 	return end
 }
-
-// diskFull is how the kernel, and so every program, says it (ENOSPC).
-const diskFull = "No space left on device"
 
 var moreDisk = map[platform.PlatformName]string{
 	platform.PlatformLocal:    "Make room on the portal's host, or use a work directory on another disk.",

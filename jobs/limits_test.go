@@ -28,6 +28,10 @@ func TestAWorkspaceHasNoMoreMachinesThanItsLimit(t *testing.T) {
 	for range 5 {
 		runs = append(runs, w.launch())
 	}
+	last := runs[len(runs)-1].ID
+	w.until("the last knows its place", func() bool {
+		return w.machine(last).Waiting == "Place 3 in the queue: the workspace has 2 of at most 2 machines."
+	})
 	done := map[string]bool{}
 	for len(done) < len(runs) {
 		w.until("a machine is requested", func() bool {
@@ -41,15 +45,9 @@ func TestAWorkspaceHasNoMoreMachinesThanItsLimit(t *testing.T) {
 		if n := w.cloud.living(); n > 2 {
 			t.Fatalf("%d machines live", n)
 		}
-		for i, r := range runs {
+		for _, r := range runs {
 			if done[r.ID] || w.machine(r.ID).InstanceID == "" {
 				continue
-			}
-			if i == 0 {
-				last := runs[len(runs)-1].ID
-				w.until("the last knows its place", func() bool {
-					return w.machine(last).Waiting == "Place 3 in the queue: the workspace has 2 of at most 2 machines."
-				})
 			}
 			w.claim(r.ID)
 			w.report(r.ID, 0)

@@ -162,6 +162,9 @@ const (
 var AgentSteps = []string{StepBooted, StepAgentUp, StepFilesWritten, StepPreRun, StepNextflow, StepNextflowReady,
 	StepFirstTask, StepNextflowEnded, StepPostRun, StepReported, StepAgentFetched, StepImagePulled, StepRestored, StepInterrupted, StepKept}
 
+// NoSpaceLeft is how the kernel, and so every program, says that a disk is full (ENOSPC).
+const NoSpaceLeft = "No space left on device"
+
 // EndReport is the agent's last word. It is sent when every log chunk and every trace call before it was taken.
 type EndReport struct {
 	ExitCode    *int      `json:"exitCode,omitempty"`    // Nextflow's; nil when it never ran or was killed by a signal
