@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -14,13 +16,42 @@ const idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 // IDLength is the length of every string id in characters.
 const IDLength = 14
 
-// NewID returns a short, URL-safe id: seven characters of time in milliseconds and seven of chance. Ids made in different
-// milliseconds sort in the order in which they were made.
-func NewID() string { return newIDAt(time.Now()) }
+// NewID returns a short, URL-safe id: seven characters of time in milliseconds and seven of chance. Ids of one process sort
+// in the order in which they were made, and so do those of others made in different milliseconds.
+func NewID() string { return ids.newAt(time.Now()) }
 
-func newIDAt(now time.Time) string {
-	var id [IDLength]byte
-	ms := now.UnixMilli()
+// idMaker remembers its newest id: another in the same millisecond is the next one after it.
+type idMaker struct {
+	mu     sync.Mutex
+	ms     int64
+	newest [IDLength]byte
+}
+
+var ids idMaker
+
+func (m *idMaker) newAt(now time.Time) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ms := now.UnixMilli(); ms != m.ms || !m.next() {
+		m.ms, m.newest = ms, randomID(ms)
+	}
+	return string(m.newest[:])
+}
+
+// next adds one to the random part of the newest id; false when there is none after it.
+func (m *idMaker) next() bool {
+	for i := IDLength - 1; i >= IDLength/2; i-- {
+		at := strings.IndexByte(idAlphabet, m.newest[i]) + 1
+		if at < len(idAlphabet) {
+			m.newest[i] = idAlphabet[at]
+			return true
+		}
+		m.newest[i] = idAlphabet[0]
+	}
+	return false
+}
+
+func randomID(ms int64) (id [IDLength]byte) {
 	for i := 6; i >= 0; i-- {
 		id[i] = idAlphabet[ms%62]
 		ms /= 62
@@ -31,7 +62,7 @@ func newIDAt(now time.Time) string {
 		pair := int(random[2*i])*32 + int(random[2*i+1])
 		id[7+i] = idAlphabet[pair%62]
 	}
-	return string(id[:])
+	return id
 }
 
 // ValidID tells whether s has the form of an id, so that a path parameter can be refused before it reaches the database.

@@ -88,7 +88,7 @@ func TestIdsSortByTime(t *testing.T) {
 	seen := map[string]bool{}
 	last := ""
 	for i := range 1000 {
-		id := newIDAt(fixed.Add(time.Duration(i) * time.Millisecond))
+		id := new(idMaker).newAt(fixed.Add(time.Duration(i) * time.Millisecond))
 		if !ValidID(id) || id <= last || seen[id] {
 			t.Fatalf("%q after %q", id, last)
 		}
