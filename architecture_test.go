@@ -33,15 +33,17 @@ var mayImport = map[string][]string{
 	"cloud/aws/image":       {"platform"},
 	"cloud/aws/prices":      {"platform"},
 	"db":                    {"platform"},
-	"agent":                 {"platform"},
+	"agent":                 {"tunnel", "platform"},
+	"tunnel":                {},
+	"web/studios":           {"tunnel", "handlers", "views", "db", "platform"},
 	"agent/binaries":        {},
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
 	"views":                 {"views/components", "platform", "static"},
 	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
-	"web":                   {"handlers", "handlers/api", "static", "db", "platform"},
-	"":                      {"web", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "platform"},
+	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "db", "platform"},
+	"":                      {"web", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

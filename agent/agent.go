@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		return err
 	}
-	a.Log.Info("claimed", "run", a.spec.RunID)
+	a.Log.Info("claimed", "work", a.spec.WorkID())
 	return a.work(ctx, alive, give, began)
 }
 

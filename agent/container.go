@@ -24,7 +24,7 @@ const (
 )
 
 // containerName is the container that Nextflow runs in.
-func (a *agent) containerName() string { return "wherry-" + a.spec.RunID }
+func (a *agent) containerName() string { return "wherry-" + a.spec.WorkID() }
 
 // dockerRun is the command that runs the launch script in the image. Variables are passed by name: values would be on the
 // command line for all to see. The container shares the host's processes, so that Nextflow is stopped with a signal, wherever

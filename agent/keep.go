@@ -60,7 +60,7 @@ func (a *agent) logFiles() map[platform.LogStream]struct{ path, kept string } {
 }
 
 // kept is the key of one of the run's kept files.
-func (a *agent) kept(name string) string { return platform.KeptFolder(a.spec.RunID) + "/" + name }
+func (a *agent) kept(name string) string { return a.spec.KeptFolder() + "/" + name }
 
 // keepLogs keeps the logs as they grow, until ctx is done. A long one is kept less often, because it is kept as a whole.
 func (a *agent) keepLogs(ctx context.Context) {

@@ -30,7 +30,7 @@ type Cloud interface {
 	End(ctx context.Context, env platform.ComputeEnv, instanceID string) error
 	// List finds every machine that this portal ever started in the environment and that is not gone.
 	List(ctx context.Context, env platform.ComputeEnv) ([]Instance, error)
-	// Recover reads back what the agent of a run's machine left for a portal that did not hear it. Nothing left is no error.
+	// Recover reads back what a machine's agent left for a portal that did not hear it. Nothing left is no error.
 	Recover(ctx context.Context, env platform.ComputeEnv, req RecoverRequest) (Recovered, error)
 	// LastWords are the last lines of the machine's console, where the platform shows them and allows it; "" otherwise.
 	LastWords(ctx context.Context, env platform.ComputeEnv, m platform.Machine) string
@@ -47,8 +47,10 @@ type Cloud interface {
 // StartRequest is what a machine needs to come up and find its portal.
 type StartRequest struct {
 	MachineID  string
-	RunID      string // empty: a warm machine
-	RunName    string // for people who look at the platform's own pages
+	RunID      string // with StudioID empty: a warm machine
+	StudioID   string // of the Studio whose session it is for
+	Name       string // of the run or Studio, for people who look at the platform's own pages
+	Spot       *bool  // over the environment's; nil: as the environment says
 	UserName   string
 	PortalURL  string        // where the agent reaches the portal
 	ClaimToken string        // given to the agent, which exchanges it once for its work
@@ -65,11 +67,12 @@ type Started struct {
 	Hardware   platform.Hardware
 }
 
-// RecoverRequest asks for what the agent of a run left.
+// RecoverRequest asks for what the agent of a run or Studio left.
 type RecoverRequest struct {
-	RunID     string
+	WorkID    string // of the run or the Studio's session
+	Folder    string // in which its files are kept (platform.KeptFolder, KeptStudioFolder)
 	MachineID string
-	WorkDir   string                       // the run's
+	WorkDir   string                       // the run's or session's
 	Offsets   map[platform.LogStream]int64 // how much of each log the portal has, in bytes
 	// Ended says that the machine is gone, so that what it left is whole; otherwise only logs are looked for.
 	Ended bool

@@ -22,7 +22,7 @@ const mergeBelow = 16 << 10
 func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.LogStream, offset int64, data []byte) (next int64, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
 		var newlines int64
-		err := t.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, m.RunID, stream).Scan(&next, &newlines)
+		err := t.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, m.WorkID(), stream).Scan(&next, &newlines)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
@@ -34,13 +34,13 @@ func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.
 		} else {
 			data = data[known:]
 		}
-		if err := t.appendChunk(ctx, m.RunID, stream, next, newlines, data); err != nil {
+		if err := t.appendChunk(ctx, m.WorkID(), stream, next, newlines, data); err != nil {
 			return err
 		}
 		next += int64(len(data))
 		newlines += int64(bytes.Count(data, []byte{'\n'}))
 		t.change(m.WorkspaceID, m.RunID, platform.ChangeLog)
-		_, err = t.ExecContext(ctx, `INSERT OR REPLACE INTO log_streams (run_id, stream, size, newlines) VALUES (?, ?, ?, ?)`, m.RunID, stream, next, newlines)
+		_, err = t.ExecContext(ctx, `INSERT OR REPLACE INTO log_streams (work_id, stream, size, newlines) VALUES (?, ?, ?, ?)`, m.WorkID(), stream, next, newlines)
 		return err
 	})
 	return next, err
@@ -48,7 +48,7 @@ func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.
 
 func (t *tx) appendChunk(ctx context.Context, runID string, stream platform.LogStream, position, newlines int64, data []byte) error {
 	var id, size int64
-	err := t.QueryRowContext(ctx, `SELECT id, length(data) FROM log_chunks WHERE run_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&id, &size)
+	err := t.QueryRowContext(ctx, `SELECT id, length(data) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&id, &size)
 	switch {
 	case err == nil && size+int64(len(data)) <= mergeBelow:
 		_, err = t.ExecContext(ctx, `UPDATE log_chunks SET data = CAST(data || ? AS BLOB) WHERE id = ?`, data, id)
@@ -56,14 +56,14 @@ func (t *tx) appendChunk(ctx context.Context, runID string, stream platform.LogS
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	_, err = t.ExecContext(ctx, `INSERT INTO log_chunks (run_id, stream, position, newlines_before, data) VALUES (?, ?, ?, ?, ?)`,
+	_, err = t.ExecContext(ctx, `INSERT INTO log_chunks (work_id, stream, position, newlines_before, data) VALUES (?, ?, ?, ?, ?)`,
 		runID, stream, position, newlines, data)
 	return err
 }
 
 // LogSize tells how many bytes, and how many line ends, a log has.
 func (d *DB) LogSize(ctx context.Context, runID string, stream platform.LogStream) (size, newlines int64, err error) {
-	err = d.read.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, runID, stream).Scan(&size, &newlines)
+	err = d.read.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, runID, stream).Scan(&size, &newlines)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, nil
 	}
@@ -83,7 +83,7 @@ func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStre
 	}
 	defer tx.Rollback()
 	var newlines int64
-	err = tx.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE run_id = ? AND stream = ?`, runID, stream).Scan(&w.Size, &newlines)
+	err = tx.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, runID, stream).Scan(&w.Size, &newlines)
 	if errors.Is(err, sql.ErrNoRows) {
 		return platform.LogLines{Lines: []string{}}, nil
 	}
@@ -109,7 +109,7 @@ func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStre
 
 func endsWithoutNewline(ctx context.Context, q queryer, runID string, stream platform.LogStream) (bool, error) {
 	var last []byte
-	err := q.QueryRowContext(ctx, `SELECT substr(data, -1) FROM log_chunks WHERE run_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&last)
+	err := q.QueryRowContext(ctx, `SELECT substr(data, -1) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&last)
 	return len(last) == 1 && last[0] != '\n', err
 }
 
@@ -164,8 +164,8 @@ func readLines(ctx context.Context, q queryer, runID string, stream platform.Log
 // chunksFrom reads chunks, with the line ends before each, from the one in which a line begins. The line may begin in the
 // chunk before the first one that has as many line ends before it.
 func chunksFrom(ctx context.Context, q queryer, runID string, stream platform.LogStream, first int64) (*sql.Rows, error) {
-	return q.QueryContext(ctx, `SELECT newlines_before, data FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND position >= coalesce(
-		(SELECT position FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND newlines_before < ?3 ORDER BY newlines_before DESC, position DESC LIMIT 1), 0)
+	return q.QueryContext(ctx, `SELECT newlines_before, data FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND position >= coalesce(
+		(SELECT position FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND newlines_before < ?3 ORDER BY newlines_before DESC, position DESC LIMIT 1), 0)
 		ORDER BY position`, runID, stream, first)
 }
 
@@ -242,7 +242,7 @@ func (d *DB) CopyLog(ctx context.Context, w io.Writer, runID string, stream plat
 	for at := int64(0); at < size; {
 		var data []byte
 		// The newest chunk may have grown since the last piece, so the next piece may begin in the middle of a chunk.
-		err := d.read.QueryRowContext(ctx, `SELECT substr(data, ?3 - position + 1) FROM log_chunks WHERE run_id = ?1 AND stream = ?2 AND position <= ?3
+		err := d.read.QueryRowContext(ctx, `SELECT substr(data, ?3 - position + 1) FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND position <= ?3
 			ORDER BY position DESC LIMIT 1`, runID, stream, at).Scan(&data)
 		if err != nil {
 			return err

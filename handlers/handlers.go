@@ -41,6 +41,13 @@ type Handlers struct {
 	EndSession   func(c echo.Context) error
 
 	SignIns *SignInLimit
+
+	// Templates are the tools that Studios are made of.
+	Templates []platform.StudioTemplate
+	// OpenStudio returns the address that opens a Studio for the member who is signed in, once; web/studios knows how.
+	OpenStudio func(c echo.Context, s platform.Studio) (url string, err error)
+	// StudioConnections lists who has a Studio open now.
+	StudioConnections func(studioID string) []platform.StudioConnection
 }
 
 // Keys under which web/ leaves in the echo.Context what it found out about the request.

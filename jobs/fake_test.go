@@ -116,7 +116,7 @@ func (f *fakeCloud) End(ctx context.Context, _ platform.ComputeEnv, instanceID s
 
 func (f *fakeCloud) Recover(ctx context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (left cloud.Recovered, err error) {
 	err = f.do(ctx, "recover", func() {
-		if r, ok := f.left[req.RunID]; ok && req.Ended {
+		if r, ok := f.left[req.WorkID]; ok && req.Ended {
 			left = r
 		}
 	})

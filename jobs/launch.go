@@ -33,7 +33,7 @@ func (j *Jobs) launch(ctx context.Context, m platform.Machine) (time.Time, error
 	if err := j.admit(ctx, m); err != nil {
 		return time.Time{}, err
 	}
-	started, err := place.Start(ctx, env, cloud.StartRequest{MachineID: m.ID, RunID: m.RunID, RunName: run.Name, UserName: run.UserName,
+	started, err := place.Start(ctx, env, cloud.StartRequest{MachineID: m.ID, RunID: m.RunID, Name: run.Name, UserName: run.UserName,
 		PortalURL: j.PortalURL, ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime, Placement: m.Placement,
 		Keep: func(ctx context.Context, placement string) error { return j.DB.KeepPlacement(ctx, m.ID, placement) }})
 	if err != nil {

@@ -14,7 +14,7 @@ const recoverAttempts = 6
 // a machine that has ended its tasks, its reports and its end. What the portal has already changes nothing.
 func (j *Jobs) recover(ctx context.Context, w watched, ended bool) error {
 	for {
-		req := cloud.RecoverRequest{RunID: w.run.ID, MachineID: w.m.ID, WorkDir: w.run.WorkDir, Offsets: map[platform.LogStream]int64{}, Ended: ended}
+		req := cloud.RecoverRequest{WorkID: w.run.ID, Folder: platform.KeptFolder(w.run.ID), MachineID: w.m.ID, WorkDir: w.run.WorkDir, Offsets: map[platform.LogStream]int64{}, Ended: ended}
 		for _, stream := range platform.LogStreams {
 			size, _, err := j.DB.LogSize(ctx, w.run.ID, stream)
 			if err != nil {

@@ -215,7 +215,7 @@ func (c *simulatedCloud) List(ctx context.Context, _ platform.ComputeEnv) (list 
 
 func (c *simulatedCloud) Recover(ctx context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (left cloud.Recovered, err error) {
 	err = c.call(ctx, func() {
-		if w := c.workOf(req.RunID); w != nil {
+		if w := c.workOf(req.WorkID); w != nil {
 			left = w.left(req)
 		}
 	}, nil)

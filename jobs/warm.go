@@ -49,7 +49,7 @@ func (j *Jobs) assign(ctx context.Context, w watched) {
 	if !w.m.Created.Before(w.run.Created) {
 		return
 	}
-	err := w.place.Assign(ctx, w.env, w.m, cloud.StartRequest{MachineID: w.m.ID, RunID: w.run.ID, RunName: w.run.Name, UserName: w.run.UserName})
+	err := w.place.Assign(ctx, w.env, w.m, cloud.StartRequest{MachineID: w.m.ID, RunID: w.run.ID, Name: w.run.Name, UserName: w.run.UserName})
 	if err != nil && ctx.Err() == nil {
 		j.Log.Warn("a warm machine was not given the names of its run", "machine", w.m.ID, "run", w.run.ID, "error", err)
 	}

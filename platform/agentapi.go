@@ -13,6 +13,9 @@ import (
 //	POST /agent/logs/{stream}?offset=N    raw bytes → LogAck                409 with LogAck when N is not what is missing
 //	POST /agent/reports                   []Report → {}                     idempotent by name
 //	POST /agent/end                       EndReport → {}                    idempotent
+//	POST /agent/checkpoints               []CheckpointReport → {}           idempotent by id
+//	POST /agent/checkpoints/removed       []string → {}                     ids of Spec.Studio.Forget that are removed
+//	GET  /agent/tunnel                    a WebSocket that carries tunnel/'s connections to the Studio's port
 //
 // Before there is an agent, the boot script of a machine in a cloud speaks with the claim token, which stays good:
 //
@@ -41,7 +44,7 @@ type BootReport struct {
 
 // Spec is the work of a machine: all that the agent needs to run it. It is kept nowhere but in the agent's memory.
 type Spec struct {
-	RunID       string `json:"runId"`
+	RunID       string `json:"runId,omitempty"` // empty: a session of a Studio
 	WorkspaceID int64  `json:"workspaceId"`
 	Launch      Launch `json:"launch"`     // RunName, WorkDir and, with Resume, SessionID are always set
 	ParamsJSON  string `json:"paramsJson"` // the parameters as JSON; "" for none
@@ -53,7 +56,57 @@ type Spec struct {
 	Secrets       map[string]string   `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
 	LogOffsets    map[LogStream]int64 `json:"logOffsets,omitempty"`  // bytes that the portal already has
 	Cloud         CloudSpec           `json:"cloud,omitzero"`
+	// Studio is the work where it is no run; then, of the above, only Environment, LogOffsets, Cloud and Launch.WorkDir count.
+	Studio *StudioSpec `json:"studio,omitempty"`
 }
+
+// WorkID is the id of the run, or of the session of a Studio.
+func (s Spec) WorkID() string {
+	if s.Studio != nil {
+		return s.Studio.SessionID
+	}
+	return s.RunID
+}
+
+// KeptFolder is where the work's kept files are, relative to the work directory.
+func (s Spec) KeptFolder() string {
+	if s.Studio != nil {
+		return KeptStudioFolder(s.Studio.StudioID, s.Studio.SessionID)
+	}
+	return KeptFolder(s.RunID)
+}
+
+// StudioSpec is a session of a Studio, as its agent runs it.
+type StudioSpec struct {
+	StudioID  string         `json:"studioId"`
+	SessionID string         `json:"sessionId"`
+	Name      string         `json:"name"`
+	URL       string         `json:"url"`      // where people open it
+	Template  StudioTemplate `json:"template"` // of a custom image CustomTemplate
+	Token     string         `json:"token"`    // of Template.Authorization. A secret
+	// CondaPackages are installed before the tool starts, from conda-forge and bioconda.
+	CondaPackages []string           `json:"condaPackages,omitempty"`
+	Mounts        []StudioMountSpec  `json:"mounts,omitempty"`
+	StopIn        time.Duration      `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
+	Restore       *RestoreCheckpoint `json:"restore,omitempty"` // nil: /workspace begins empty
+	// Forget are checkpoints of the Studio whose archives are to be removed.
+	Forget []string `json:"forget,omitempty"`
+}
+
+// StudioMountSpec is a mount as the agent makes it.
+type StudioMountSpec struct {
+	StudioMount
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// RestoreCheckpoint names the checkpoint that /workspace begins with.
+type RestoreCheckpoint struct {
+	StudioID     string `json:"studioId"`
+	CheckpointID string `json:"checkpointId"`
+}
+
+// MaxCheckpointReports is how many checkpoints an agent tells of at once.
+const MaxCheckpointReports = 100
 
 // CloudSpec is what the work of a machine in a cloud has beside that of one on the portal's own host.
 type CloudSpec struct {
@@ -80,6 +133,11 @@ const (
 // KeptFolder is where a run's kept files are, relative to the work directory, with slashes.
 func KeptFolder(runID string) string { return ".wherry/runs/" + runID }
 
+// KeptStudioFolder is KeptFolder for a session of a Studio.
+func KeptStudioFolder(studioID, sessionID string) string {
+	return ".wherry/studios/" + studioID + "/sessions/" + sessionID
+}
+
 // KeptCall is one trace call as the agent keeps it.
 type KeptCall struct {
 	Name string          `json:"name"` // create, begin, progress, heartbeat or complete
@@ -88,9 +146,10 @@ type KeptCall struct {
 
 // KeptEndFile is what KeptEnd holds.
 type KeptEndFile struct {
-	Report  EndReport    `json:"report"`
-	Steps   []StepReport `json:"steps,omitempty"`
-	Reports []Report     `json:"reports,omitempty"`
+	Report      EndReport          `json:"report"`
+	Steps       []StepReport       `json:"steps,omitempty"`
+	Reports     []Report           `json:"reports,omitempty"`
+	Checkpoints []CheckpointReport `json:"checkpoints,omitempty"`
 }
 
 // Report is a file that a run made for people to look at: Nextflow's own reports and what the pipeline's tower.yml names.
@@ -106,16 +165,26 @@ type Report struct {
 type SyncRequest struct {
 	Cancel bool          `json:"cancel"` // the agent knows that cancel was asked
 	Wait   time.Duration `json:"wait"`   // nanoseconds, at most MaxSyncWait
+	// Usage is of a Studio; it is told every UsageEvery.
+	Usage *Usage `json:"usage,omitempty"`
 }
 
 // SyncResponse is what the portal wants of the machine.
 type SyncResponse struct {
-	Cancel bool `json:"cancel"`
+	Cancel bool `json:"cancel"` // of a Studio: it shall stop
+	// StopIn is how long a Studio's lifespan goes on, in nanoseconds; 0: it has none, or its tool has not started.
+	StopIn time.Duration `json:"stopIn,omitempty"`
 }
 
 // Times of the talk between agent and portal.
 const (
 	MaxSyncWait = 25 * time.Second
+	// UsageEvery is how often an agent measures what a Studio uses.
+	UsageEvery = 10 * time.Second
+	// CheckpointEvery is how long after the end of one checkpoint the next begins, where there is something new to keep.
+	CheckpointEvery = 5 * time.Minute
+	// StudioStopLimit is how long after it was asked to stop the loops wait for a Studio, which keeps its work first.
+	StudioStopLimit = 15 * time.Minute
 	// UnknownAfter is how long an agent may be silent before its run is shown as UNKNOWN.
 	UnknownAfter = 90 * time.Second
 	// LostAfter is how long an agent may be silent before its run fails and its machine is ended.
@@ -156,22 +225,36 @@ const (
 	StepRestored     = "work restored"
 	StepInterrupted  = "interruption notice"
 	StepKept         = "files kept"
+
+	// Of a Studio, beside those above.
+	StepMounted       = "data mounted"
+	StepPackages      = "installing packages"
+	StepPackagesReady = "packages installed"
+	StepToolStarted   = "tool started"
+	StepToolReady     = "tool answers"
+	StepTunnel        = "tunnel open"
+	StepToolEnded     = "tool ended"
+	StepCheckpoint    = "work saved"
 )
 
 // AgentSteps lists the names that the portal accepts.
 var AgentSteps = []string{StepBooted, StepAgentUp, StepFilesWritten, StepPreRun, StepNextflow, StepNextflowReady,
-	StepFirstTask, StepNextflowEnded, StepPostRun, StepReported, StepAgentFetched, StepImagePulled, StepRestored, StepInterrupted, StepKept}
+	StepFirstTask, StepNextflowEnded, StepPostRun, StepReported, StepAgentFetched, StepImagePulled, StepRestored, StepInterrupted, StepKept,
+	StepMounted, StepPackages, StepPackagesReady, StepToolStarted, StepToolReady, StepTunnel, StepToolEnded, StepCheckpoint}
 
 // NoSpaceLeft is how the kernel, and so every program, says that a disk is full (ENOSPC).
 const NoSpaceLeft = "No space left on device"
 
 // EndReport is the agent's last word. It is sent when every log chunk and every trace call before it was taken.
 type EndReport struct {
-	ExitCode    *int      `json:"exitCode,omitempty"`    // Nextflow's; nil when it never ran or was killed by a signal
-	Signal      string    `json:"signal,omitempty"`      // what killed Nextflow
-	Cancelled   bool      `json:"cancelled,omitempty"`   // it was stopped because cancel was asked
-	Reason      string    `json:"reason,omitempty"`      // why it failed, for people, where the agent knows better than Nextflow
-	ErrorReport string    `json:"errorReport,omitempty"` // what Nextflow printed about its error
-	Interrupted bool      `json:"interrupted,omitempty"` // the platform takes the machine away, and that stopped the run
-	At          time.Time `json:"at"`
+	ExitCode    *int   `json:"exitCode,omitempty"`    // Nextflow's; nil when it never ran or was killed by a signal
+	Signal      string `json:"signal,omitempty"`      // what killed Nextflow
+	Cancelled   bool   `json:"cancelled,omitempty"`   // it was stopped because cancel was asked
+	Reason      string `json:"reason,omitempty"`      // why it failed, for people, where the agent knows better than Nextflow
+	ErrorReport string `json:"errorReport,omitempty"` // what Nextflow printed about its error
+	Interrupted bool   `json:"interrupted,omitempty"` // the platform takes the machine away, and that stopped the run
+	// Of a Studio: its packages could not be installed; or it stopped itself, because its lifespan had ended and no portal was there.
+	BuildFailed bool       `json:"buildFailed,omitempty"`
+	StopReason  StopReason `json:"stopReason,omitempty"`
+	At          time.Time  `json:"at"`
 }

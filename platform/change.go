@@ -13,6 +13,8 @@ const (
 	ChangeLaunch  ChangeKind = "pipelines"
 
 	ChangeCredentials ChangeKind = "credentials"
+	ChangeStudio      ChangeKind = "studio"  // a Studio, its session or its checkpoints
+	ChangeMembers     ChangeKind = "members" // who belongs to a workspace, and with which role
 )
 
 // Change is one line of the journal of changes, which is written in the same transaction as what it tells of. Pages follow
@@ -21,5 +23,6 @@ type Change struct {
 	ID          int64 // 0 for ChangeLog
 	WorkspaceID int64
 	RunID       string // empty for changes that are no run's
+	StudioID    string // the same for Studios
 	Kind        ChangeKind
 }

@@ -8,6 +8,8 @@ import (
 // Limits are what a workspace may use. The zero value limits nothing.
 type Limits struct {
 	Instances     int   // machines that may exist at once; 0: any number
+	Studios       int   // Studios that may run at once; 0: any number
+	LifespanHours int   // the longest that a Studio runs without being stopped; 0: as its own settings say
 	MonthMicroUSD int64 // what machines may cost in a calendar month (UTC), in millionths of a US dollar; 0: any amount
 }
 

@@ -53,17 +53,20 @@ func (s MachineState) Wanted() bool {
 	return s == MachineWanted || s == MachineRequested || s == MachineBooting || s == MachineWorking
 }
 
-// Machine is one instance that was asked of a platform for one run. Its id is the idempotency token of that request.
+// Machine is one instance that was asked of a platform for one run, or one session of a Studio. Its id is the idempotency token of that request.
 type Machine struct {
-	ID           string
-	WorkspaceID  int64
-	RunID        string // empty: a warm machine, which waits for a run
-	ComputeEnvID string
-	State        MachineState
-	InstanceID   string // the platform's name for it; empty until requested
-	Failure      string // why it failed to start or was ended early, for people
-	Attempts     int    // failed attempts at the present step
-	Waiting      string // what holds its start up, for people; empty: nothing
+	ID          string
+	WorkspaceID int64
+	RunID       string
+	// StudioSessionID is set where RunID is not; without both it is a warm machine, which waits for work.
+	StudioSessionID string
+	StudioID        string // of StudioSessionID, filled in by reading
+	ComputeEnvID    string
+	State           MachineState
+	InstanceID      string // the platform's name for it; empty until requested
+	Failure         string // why it failed to start or was ended early, for people
+	Attempts        int    // failed attempts at the present step
+	Waiting         string // what holds its start up, for people; empty: nothing
 	// Placement is what the platform wrote down before it asked for the instance (cloud.StartRequest), for itself alone.
 	Placement string
 	Placed    time.Time // when Placement was written
@@ -84,6 +87,9 @@ type Machine struct {
 	Ended       time.Time // when the agent reported the end; zero: not yet
 	Created     time.Time
 }
+
+// WorkID is the run or the Studio's session that the machine is for; empty: it is warm.
+func (m Machine) WorkID() string { return cmp.Or(m.RunID, m.StudioSessionID) }
 
 // Hardware is what a machine runs on, as far as its platform tells.
 type Hardware struct {

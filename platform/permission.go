@@ -37,7 +37,9 @@ const (
 	EditComputeEnvs  Permission = "compute-envs:edit"
 	ViewCredentials  Permission = "credentials:view"
 	EditCredentials  Permission = "credentials:edit"
+	ViewStudios      Permission = "studios:view"
 	ConnectToStudios Permission = "studios:connect"
+	EditStudios      Permission = "studios:edit"
 	ManageLimits     Permission = "limits:manage"
 	ManageMembers    Permission = "members:manage"
 	ManageWorkspace  Permission = "workspace:manage"
@@ -54,6 +56,8 @@ var permissions = map[Permission][]Role{
 	EditComputeEnvs:  {RoleOwner, RoleAdmin},
 	ViewCredentials:  {RoleOwner, RoleAdmin, RoleMaintain},
 	EditCredentials:  {RoleOwner, RoleAdmin},
+	ViewStudios:      {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect, RoleView},
+	EditStudios:      {RoleOwner, RoleAdmin, RoleMaintain},
 	ConnectToStudios: {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect},
 	ManageLimits:     {RoleOwner, RoleAdmin},
 	ManageMembers:    {RoleOwner, RoleAdmin},

@@ -75,7 +75,7 @@ func (w *machineWorld) again(more ...func(*Config)) {
 func (w *machineWorld) request(id string) cloud.StartRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return cloud.StartRequest{MachineID: id, RunID: "0RunRunRunRunR", RunName: "happy_curie", UserName: "ann@example.org", PortalURL: "https://portal.example.org/",
+	return cloud.StartRequest{MachineID: id, RunID: "0RunRunRunRunR", Name: "happy_curie", UserName: "ann@example.org", PortalURL: "https://portal.example.org/",
 		ClaimToken: "the-claim-token-of-" + id, Lifetime: 30 * time.Minute, Placement: w.kept[id], Keep: func(ctx context.Context, placement string) error {
 			if err := ctx.Err(); err != nil {
 				return err

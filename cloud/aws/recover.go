@@ -27,7 +27,7 @@ func (a *AWS) Recover(ctx context.Context, env platform.ComputeEnv, req cloud.Re
 		return got, nil // it kept everything
 	}
 	for _, stream := range platform.LogStreams {
-		text, more, err := a.streamed(ctx, env, req.RunID, stream, req.Offsets[stream])
+		text, more, err := a.streamed(ctx, env, req.WorkID, stream, req.Offsets[stream])
 		if err != nil {
 			return got, err
 		}
@@ -41,7 +41,7 @@ func (a *AWS) Recover(ctx context.Context, env platform.ComputeEnv, req cloud.Re
 
 func (a *AWS) recoverKept(ctx context.Context, env platform.ComputeEnv, req cloud.RecoverRequest) (cloud.Recovered, error) {
 	return cloud.ReadKept(func(name string, offset int64) (io.ReadCloser, error) {
-		bucket, key, err := keyIn(req.WorkDir, platform.KeptFolder(req.RunID)+"/"+name)
+		bucket, key, err := keyIn(req.WorkDir, req.Folder+"/"+name)
 		if err != nil {
 			return nil, err
 		}

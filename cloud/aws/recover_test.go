@@ -83,7 +83,7 @@ func (w *storeWorld) stream(stream platform.LogStream, messages ...string) {
 }
 
 func (w *storeWorld) recover(ended bool, stdout, nextflow int64) (cloud.Recovered, error) {
-	return w.aws.Recover(w.t.Context(), w.env, cloud.RecoverRequest{RunID: w.runID, WorkDir: w.env.WorkDir, Ended: ended,
+	return w.aws.Recover(w.t.Context(), w.env, cloud.RecoverRequest{WorkID: w.runID, Folder: platform.KeptFolder(w.runID), WorkDir: w.env.WorkDir, Ended: ended,
 		Offsets: map[platform.LogStream]int64{platform.LogOutput: stdout, platform.LogNextflow: nextflow}})
 }
 

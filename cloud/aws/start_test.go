@@ -108,7 +108,7 @@ func TestALaunchHasEveryOptionOfTheEnvironment(t *testing.T) {
 	w.failWith("RunInstances", refusal("InvalidParameter", "moto does not know the groups and the key"))
 	id := platform.NewID()
 	r := w.request(id)
-	r.RunID, r.RunName, r.UserName = "", "", `Zoë <O'Hara> "x"; rm`+strings.Repeat("é", 300) // a warm machine, and a name that EC2 would not take
+	r.RunID, r.Name, r.UserName = "", "", `Zoë <O'Hara> "x"; rm`+strings.Repeat("é", 300) // a warm machine, and a name that EC2 would not take
 	_, err := w.aws.Start(t.Context(), w.env, r)
 	kind(t, err, cloud.KindInvalid)
 	launches := w.launches()
@@ -276,7 +276,7 @@ func TestARepeatedRequestIsTheVerySame(t *testing.T) {
 		c.AgentDigest = func(string) (string, bool) { return strings.Repeat("00", 32), true }
 	})
 	r := w.request(id)
-	r.PortalURL, r.Lifetime, r.RunName, r.UserName = "https://elsewhere.example.org", time.Hour, "other_name", "bob"
+	r.PortalURL, r.Lifetime, r.Name, r.UserName = "https://elsewhere.example.org", time.Hour, "other_name", "bob"
 	_, err = w.aws.Start(t.Context(), w.env, r)
 	kind(t, err, cloud.KindTransient)
 	w.proxy.Fail(nil)

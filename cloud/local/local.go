@@ -239,7 +239,7 @@ func (l *Local) List(context.Context, platform.ComputeEnv) ([]cloud.Instance, er
 func (l *Local) Recover(_ context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (cloud.Recovered, error) {
 	f := l.folder(req.MachineID)
 	return cloud.ReadKept(func(name string, offset int64) (io.ReadCloser, error) {
-		path := filepath.Join(req.WorkDir, filepath.FromSlash(platform.KeptFolder(req.RunID)), name)
+		path := filepath.Join(req.WorkDir, filepath.FromSlash(req.Folder), name)
 		switch name {
 		case cloud.KeptLog(platform.LogOutput):
 			path = f.path("stdout.log")

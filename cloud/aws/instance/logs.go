@@ -50,7 +50,7 @@ func (i *Instance) StreamLog(ctx context.Context, spec platform.Spec, stream pla
 	if err != nil {
 		return err
 	}
-	l := &logStream{client: cloudwatchlogs.NewFromConfig(config), group: spec.Cloud.LogGroup, stream: logevent.Stream(spec.RunID, stream), path: file}
+	l := &logStream{client: cloudwatchlogs.NewFromConfig(config), group: spec.Cloud.LogGroup, stream: logevent.Stream(spec.WorkID(), stream), path: file}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
