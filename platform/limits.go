@@ -25,6 +25,12 @@ func (l Limits) Clean() error {
 	if l.Instances < 0 || l.Instances > MaxInstances {
 		errs.Add("instances", "Enter a number up to %d, or leave this empty for no limit.", MaxInstances)
 	}
+	if l.Studios < 0 || l.Studios > MaxInstances {
+		errs.Add("studios", "Enter a number up to %d, or leave this empty for no limit.", MaxInstances)
+	}
+	if l.LifespanHours < 0 || l.LifespanHours > MaxLifespanHours {
+		errs.Add("lifespanHours", "Enter hours up to %d, or leave this empty for no limit.", MaxLifespanHours)
+	}
 	if l.MonthMicroUSD < 0 || l.MonthMicroUSD > maxMonthUSD*1_000_000 {
 		errs.Add("monthUsd", "Enter an amount up to %d, or leave this empty for no limit.", maxMonthUSD)
 	}
