@@ -27,8 +27,10 @@ func (d *DB) Checkpoint(ctx context.Context, workspaceID int64, id string) (plat
 	return platform.Checkpoint{}, errNotBuilt
 }
 
-// UnwantedCheckpoints lists a Studio's checkpoints whose archives are to be removed.
-func (d *DB) UnwantedCheckpoints(ctx context.Context, studioID string) ([]string, error) {
+// UnwantedCheckpoints lists checkpoints whose archives a session's agent is to remove: those of its workspace and work
+// directory that nobody wants any more, also of deleted Studios, which have no agent of their own. What a living session
+// begins with is not among them.
+func (d *DB) UnwantedCheckpoints(ctx context.Context, s platform.StudioSession) ([]platform.CheckpointRef, error) {
 	return nil, errNotBuilt
 }
 

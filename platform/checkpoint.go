@@ -12,7 +12,7 @@ type CheckpointState string
 // The states of a checkpoint.
 const (
 	CheckpointSaved    CheckpointState = "saved"    // its archive is in the work directory
-	CheckpointUnwanted CheckpointState = "unwanted" // its archive is to be removed; the next session's agent does that
+	CheckpointUnwanted CheckpointState = "unwanted" // its archive is to be removed; the agent of the next session in its work directory does that
 	CheckpointRemoved  CheckpointState = "removed"
 )
 
