@@ -85,10 +85,10 @@ type StudioSpec struct {
 	Template  StudioTemplate `json:"template"` // of a custom image CustomTemplate
 	Token     string         `json:"token"`    // of Template.Authorization. A secret
 	// CondaPackages are installed before the tool starts, from conda-forge and bioconda.
-	CondaPackages []string           `json:"condaPackages,omitempty"`
-	Mounts        []StudioMountSpec  `json:"mounts,omitempty"`
-	StopIn        time.Duration  `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
-	Restore       *CheckpointRef `json:"restore,omitempty"` // nil: /workspace begins empty
+	CondaPackages []string          `json:"condaPackages,omitempty"`
+	Mounts        []StudioMountSpec `json:"mounts,omitempty"`
+	StopIn        time.Duration     `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
+	Restore       *CheckpointRef    `json:"restore,omitempty"` // nil: /workspace begins empty
 	// Forget are checkpoints in the work directory whose archives are to be removed, of this Studio and of deleted ones, at most
 	// MaxCheckpointReports. The agent tells which it removed.
 	Forget []CheckpointRef `json:"forget,omitempty"`

@@ -40,6 +40,18 @@ type CheckpointReport struct {
 	Final bool      `json:"final,omitempty"`
 }
 
+// Bounded is the report within what can be. Nothing was saved before its machine was wished for or after it was told.
+func (r CheckpointReport) Bounded(created, now time.Time) CheckpointReport {
+	if r.Saved.After(now) {
+		r.Saved = now
+	}
+	if r.Saved.Before(created) {
+		r.Saved = created
+	}
+	r.Size, r.Files = max(r.Size, 0), max(r.Files, 0)
+	return r
+}
+
 // CheckpointKey is where a checkpoint's archive is, relative to the work directory, with slashes.
 func CheckpointKey(studioID, checkpointID string) string {
 	return ".wherry/studios/" + studioID + "/checkpoints/" + checkpointID + ".tar.gz"
