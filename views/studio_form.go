@@ -128,10 +128,7 @@ func (f StudioForm) limitWords() string {
 
 // writable tells which mounted buckets of an environment can be written.
 func writable(e platform.ComputeEnv) string {
-	if len(e.Config.AllowBuckets) == 0 {
-		return "In " + e.Name + " all mounted data is read-only: the compute environment has no allowed buckets."
-	}
-	return "In " + e.Name + " these can be written: " + strings.Join(e.Config.AllowBuckets, ", ") + ". All else that is mounted is read-only."
+	return "In " + e.Name + " these buckets can be written: " + strings.Join(e.Buckets(), ", ") + ". All else that is mounted is read-only."
 }
 
 // moreOpen tells whether the folded part of the form has something to see.
