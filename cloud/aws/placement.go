@@ -138,10 +138,10 @@ func agentArch(arm64 bool) string {
 
 // machineTags are on the instance and its disk. A tag's value takes 256 characters.
 func (a *AWS) machineTags(l *launching) []platform.Label {
-	name := "wherry " + cmp.Or(l.req.Name, l.req.RunID, "warm "+l.req.MachineID)
+	name := "wherry " + cmp.Or(l.req.Name, l.req.RunID, l.req.StudioID, "warm "+l.req.MachineID)
 	tags := []platform.Label{{Name: "Name", Value: name}, {Name: tagPortal, Value: a.PortalID},
 		{Name: tagWorkspace, Value: fmt.Sprint(l.env.WorkspaceID)}, {Name: tagEnvironment, Value: l.env.ID}, {Name: tagMachine, Value: l.req.MachineID}}
-	for _, t := range []platform.Label{{Name: tagRun, Value: l.req.RunID}, {Name: tagUser, Value: l.req.UserName}} {
+	for _, t := range []platform.Label{{Name: tagRun, Value: l.req.RunID}, {Name: tagStudio, Value: l.req.StudioID}, {Name: tagUser, Value: l.req.UserName}} {
 		if t.Value != "" {
 			tags = append(tags, t)
 		}
