@@ -152,14 +152,14 @@ func StudioEndFromReport(s StudioSession, report EndReport) StudioEnd {
 	switch {
 	case report.Interrupted:
 		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: cmp.Or(report.Reason, stopMessages[StopSpot])}
-	case report.BuildFailed:
-		return StudioEnd{State: StudioBuildFailed, Message: report.Reason, Details: report.ErrorReport}
 	case !s.StopAsked.IsZero():
 		end := StudioStoppedEnd(s)
 		if report.Reason != "" { // what went wrong while it stopped, such as that its work could not be saved
 			end.Message, end.Details = end.Message+" "+report.Reason, report.ErrorReport
 		}
 		return end
+	case report.BuildFailed:
+		return StudioEnd{State: StudioBuildFailed, Message: cmp.Or(report.Reason, "Its packages could not be installed. Its log says more."), Details: report.ErrorReport}
 	case report.StopReason != "":
 		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}
 	case report.Reason == "" && report.ExitCode != nil && *report.ExitCode == 0:
