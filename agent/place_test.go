@@ -76,6 +76,9 @@ func (p *fakePlace) FastDisk(_ context.Context, dir string) (string, error) {
 	return "a folder", os.MkdirAll(dir, 0o755)
 }
 
+// InstallMounter does nothing: tests that mount bring a command of their own.
+func (p *fakePlace) InstallMounter(context.Context) error { return nil }
+
 // read returns one of the run's kept files.
 func (p *fakePlace) read(t *testing.T, key string) string {
 	t.Helper()

@@ -85,12 +85,12 @@ type StudioSpec struct {
 	Template  StudioTemplate `json:"template"` // of a custom image CustomTemplate
 	Token     string         `json:"token"`    // of Template.Authorization. A secret
 	// CondaPackages are installed before the tool starts, from conda-forge and bioconda.
-	CondaPackages []string           `json:"condaPackages,omitempty"`
-	Mounts        []StudioMountSpec  `json:"mounts,omitempty"`
-	StopIn        time.Duration      `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
-	Restore       *RestoreCheckpoint `json:"restore,omitempty"` // nil: /workspace begins empty
-	// Forget are checkpoints of the Studio whose archives are to be removed.
-	Forget []string `json:"forget,omitempty"`
+	CondaPackages []string          `json:"condaPackages,omitempty"`
+	Mounts        []StudioMountSpec `json:"mounts,omitempty"`
+	StopIn        time.Duration     `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
+	Restore       *CheckpointRef    `json:"restore,omitempty"` // nil: /workspace begins empty
+	// Forget are checkpoints in the same work directory whose archives are to be removed.
+	Forget []CheckpointRef `json:"forget,omitempty"`
 }
 
 // StudioMountSpec is a mount as the agent makes it.
@@ -99,8 +99,8 @@ type StudioMountSpec struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
-// RestoreCheckpoint names the checkpoint that /workspace begins with.
-type RestoreCheckpoint struct {
+// CheckpointRef names a checkpoint, of whatever Studio.
+type CheckpointRef struct {
 	StudioID     string `json:"studioId"`
 	CheckpointID string `json:"checkpointId"`
 }
