@@ -36,8 +36,11 @@ func newFakePlace(t *testing.T) *fakePlace {
 func (p *fakePlace) Store(context.Context, platform.Spec) (Store, error) { return p, nil }
 
 func (p *fakePlace) Put(ctx context.Context, key string, body io.Reader) error {
-	if p.fail != nil {
-		if err := p.fail(key); err != nil {
+	p.mu.Lock()
+	fail := p.fail
+	p.mu.Unlock()
+	if fail != nil {
+		if err := fail(key); err != nil {
 			return err
 		}
 	}

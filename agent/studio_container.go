@@ -148,11 +148,14 @@ func (r *containerRunner) propagation() string {
 	return ":rslave"
 }
 
+// serves is true: Docker itself listens at the port, and does not start a container whose port is taken.
+func (r *containerRunner) serves(int) bool { return true }
+
 func (r *containerRunner) ask(_ *exec.Cmd, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace+dockerLimit)
 	defer cancel()
 	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
-	if out, err := exec.CommandContext(ctx, "docker", "stop", "--time", seconds, r.containerName()).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "docker", "stop", "-t", seconds, r.containerName()).CombinedOutput(); err != nil {
 		r.Log.Warn("docker does not stop the tool", "error", err, "output", string(out))
 	}
 }

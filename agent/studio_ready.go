@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -15,6 +16,9 @@ const (
 	readyPatience = 5 * time.Second
 )
 
+// errPortTaken means that another program answers at the tool's port.
+var errPortTaken = errors.New("another program has the tool's port")
+
 // awaitReady waits until the tool answers. An error says that it did not in time, or that ctx is done.
 func (s *studio) awaitReady(ctx context.Context, t *startedTool) error {
 	if err := s.awaitPackages(ctx); err != nil {
@@ -24,6 +28,9 @@ func (s *studio) awaitReady(ctx context.Context, t *startedTool) error {
 	limit := time.After(s.ReadyLimit)
 	for client := newToolClient(); ; {
 		if s.answers(ctx, client, t.port) {
+			if !s.runner.serves(t.port) {
+				return errPortTaken
+			}
 			s.say("%s answers.", s.session.Template.Name)
 			return nil
 		}

@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -21,9 +23,21 @@ import (
 // asTool makes the test binary a Studio's tool: a program of its own, as on a machine.
 const asTool = "WHERRY_TEST_AS_TOOL"
 
+// asAgent makes it an agent.
+const asAgent = "WHERRY_TEST_AS_AGENT"
+
 func TestMain(m *testing.M) {
-	if os.Getenv(asTool) != "" {
+	switch {
+	case os.Getenv(asTool) != "":
 		tool()
+		return
+	case os.Getenv(asAgent) != "":
+		os.Unsetenv(asAgent)
+		cfg, err := ConfigFromEnv()
+		if err == nil {
+			err = Run(context.Background(), cfg)
+		}
+		fmt.Fprintln(os.Stderr, "agent:", err)
 		return
 	}
 	os.Exit(m.Run())
@@ -41,6 +55,13 @@ func tool() {
 		os.Exit(3)
 	case strings.Contains(how, "silent"):
 		select {}
+	case strings.Contains(how, "loses its port") && os.Mkdir("tried", 0o755) == nil:
+		fmt.Fprintln(os.Stderr, "OSError: [Errno 98] Address already in use")
+		os.Exit(1)
+	case strings.Contains(how, "listens elsewhere") && os.Mkdir("tried", 0o755) == nil:
+		select {} // somebody else will be heard at its port
+	case strings.Contains(how, "kernels"):
+		startKernel()
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("WHERRY_STUDIO_PORT"))
 	if err != nil {
@@ -64,6 +85,16 @@ func tool() {
 	}
 	_ = os.WriteFile("last.txt", []byte("last words\n"), 0o644)
 	fmt.Println("it ends")
+}
+
+// startKernel starts a process in a session of its own, as Jupyter does with its kernels.
+func startKernel() {
+	kernel := exec.Command("sleep", "1000")
+	kernel.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := kernel.Start(); err != nil {
+		panic(err)
+	}
+	fmt.Printf("kernel: %d\n", kernel.Process.Pid)
 }
 
 // studioSpec is a session on the portal's own host whose tool is this test binary.
@@ -115,12 +146,17 @@ func again(s platform.Spec, checkpoint string) platform.Spec {
 	return s
 }
 
-// ask asks a running tool something, at the port that it printed.
-func (p *fakePortal) ask(path string) string {
-	p.t.Helper()
+// toolPort is the port that the tool was told; empty: it did not print it yet.
+func (p *fakePortal) toolPort() string {
 	_, rest, _ := strings.Cut(p.output(), "up: --port ")
 	port, _, _ := strings.Cut(rest, " ")
-	resp, err := http.Get("http://127.0.0.1:" + port + path)
+	return port
+}
+
+// ask asks a running tool something.
+func (p *fakePortal) ask(path string) string {
+	p.t.Helper()
+	resp, err := http.Get("http://127.0.0.1:" + p.toolPort() + path)
 	must(p.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
@@ -176,5 +212,101 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	must(t, json.Unmarshal(text, &file))
 	if kept := p2.checkpoints(); len(kept) != 0 || len(file.Checkpoints) != 0 {
 		t.Errorf("nothing was changed, and there are checkpoints %+v, %+v", kept, file.Checkpoints)
+	}
+}
+
+func TestWhyASessionNeverBegan(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*platform.StudioSpec, *fakePlace) (inCloud bool)
+		want   string
+	}{
+		"the command is not there": {func(s *platform.StudioSpec, _ *fakePlace) bool {
+			s.Template.Name, s.Template.HostCommand = "JupyterLab", []string{"no-such-jupyter", "lab"}
+			return false
+		}, "The command no-such-jupyter was not found on the portal's host. Install JupyterLab there, or choose an AWS environment."},
+		"it is a container alone": {func(s *platform.StudioSpec, _ *fakePlace) bool {
+			s.Template.HostCommand = nil
+			return false
+		}, "Test tool is run as a container, and this environment runs tools as processes of the portal's host. Choose an AWS environment."},
+		"the tool never answers": {func(s *platform.StudioSpec, _ *fakePlace) bool {
+			return false
+		}, "The Studio's tool did not answer within 2 seconds."},
+		"there is no such checkpoint": {func(s *platform.StudioSpec, _ *fakePlace) bool {
+			s.Restore = &platform.CheckpointRef{StudioID: s.StudioID, CheckpointID: platform.NewID()}
+			return true
+		}, "The kept work could not be brought back: "},
+		"data cannot be mounted on this host": {func(s *platform.StudioSpec, _ *fakePlace) bool {
+			s.Mounts = []platform.StudioMountSpec{{StudioMount: platform.StudioMount{Name: "reads", URI: "s3://bucket/reads"}}}
+			return false
+		}, "the portal's host does not have the command mount-s3. Install Mountpoint for Amazon S3 there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			how := ""
+			if name == "the tool never answers" {
+				how = "silent"
+			}
+			s, place := studioSpec(t, how), newFakePlace(t)
+			inCloud := c.change(s.Studio, place)
+			p := newFakePortal(t, s)
+			_, ended := p.startStudio(func(cfg *Config) {
+				cfg.ReadyLimit = 2 * time.Second
+				if inCloud {
+					cfg.Place = place
+				}
+			})
+			must(t, finish(t, ended))
+			if end := p.ended(); end == nil || !strings.Contains(end.Reason, c.want) {
+				t.Errorf("%+v, want %q", end, c.want)
+			}
+			if kept := p.checkpoints(); len(kept) > 0 {
+				t.Errorf("it kept %+v", kept)
+			}
+		})
+	}
+}
+
+func TestAToolThatFailsSaysWhy(t *testing.T) {
+	t.Parallel()
+	p := newFakePortal(t, studioSpec(t, "fails"))
+	_, ended := p.startStudio(nil)
+	must(t, finish(t, ended))
+	end := p.ended()
+	if end == nil || end.ExitCode == nil || *end.ExitCode != 3 || end.Reason != "Test tool ended with exit status 3." {
+		t.Fatalf("%+v", end)
+	}
+	contains(t, "the report", end.ErrorReport, "a module is missing")
+	if p.has(platform.StepToolReady) || !p.has(platform.StepToolEnded) {
+		t.Errorf("steps %v", p.steps)
+	}
+}
+
+func TestAToolWhosePortIsTakenGetsAnother(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"loses its port", "listens elsewhere"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			p := newFakePortal(t, studioSpec(t, how))
+			_, ended := p.startStudio(nil)
+			if how == "listens elsewhere" {
+				until(t, "the tool is up", func() bool { return p.toolPort() != "" })
+				l, err := net.Listen("tcp", "127.0.0.1:"+p.toolPort())
+				must(t, err)
+				go http.Serve(l, http.NotFoundHandler())
+				defer l.Close()
+			}
+			until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+			until(t, "its log is here", func() bool { return strings.Contains(p.output(), "answers.\n") })
+			contains(t, "the log", p.output(), "was taken by another program. The tool is started again on another port.\n")
+			if n := strings.Count(p.output(), "up: "); n != 2 {
+				t.Errorf("the tool was started %d times", n)
+			}
+			close(p.cancel)
+			must(t, finish(t, ended))
+			if end := p.ended(); end == nil || !end.Cancelled {
+				t.Errorf("%+v", end)
+			}
+		})
 	}
 }

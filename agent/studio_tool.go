@@ -28,6 +28,8 @@ type runner interface {
 	ask(cmd *exec.Cmd, grace time.Duration)
 	// kill ends the tool at once, and all that it left behind; nothing is as good.
 	kill(cmd *exec.Cmd)
+	// serves tells whether whoever listens at the port is the tool.
+	serves(port int) bool
 }
 
 const (
@@ -134,6 +136,7 @@ type startedTool struct {
 	from  int64 // where its output begins in the log
 	ended <-chan struct{}
 	ready bool // it answered
+	taken bool // another program has its port
 }
 
 func (s *studio) startTool() (t *startedTool, failure string) {
@@ -173,8 +176,8 @@ func freePort() (int, error) {
 
 // portWasTaken tells whether a tool that never answered ended because its port was another's.
 func (s *studio) portWasTaken(t *startedTool) bool {
-	if t.ready {
-		return false
+	if t.ready || t.taken {
+		return t.taken
 	}
 	said := strings.ToLower(s.lastLines(t.from))
 	for _, words := range []string{"address already in use", "port is already allocated", "eaddrinuse", "port is already in use"} {
@@ -206,13 +209,17 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 			return
 		case err := <-ready:
 			ready = nil
-			if err != nil {
+			switch {
+			case err == nil:
+				t.ready = true
+				s.steps.add(platform.StepToolReady, time.Now(), "")
+				s.lifespan.begin(s.session.StopIn)
+			case errors.Is(err, errPortTaken):
+				t.taken = true
+				s.runner.kill(t.cmd)
+			default:
 				s.stop(err)
-				continue
 			}
-			t.ready = true
-			s.steps.add(platform.StepToolReady, time.Now(), "")
-			s.lifespan.begin(s.session.StopIn)
 		}
 	}
 }
@@ -254,6 +261,9 @@ var errStopping = errors.New("the session is being stopped")
 func (s *studio) judge(working context.Context, t *startedTool) platform.EndReport {
 	if working.Err() != nil {
 		return s.stoppedEnd(context.Cause(working), platform.EndReport{})
+	}
+	if t.taken {
+		return platform.EndReport{Reason: fmt.Sprintf("Another program on the machine took the port of %s. Start the Studio again.", s.session.Template.Name)}
 	}
 	var end platform.EndReport
 	status, _ := t.cmd.ProcessState.Sys().(syscall.WaitStatus)
