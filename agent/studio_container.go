@@ -28,6 +28,8 @@ const (
 	pullTries = 3
 	// pullPause is how long after a failure it is asked for again.
 	pullPause = 2 * time.Second
+	// dockerFailed is docker's exit status where the container could not be started (docker-run(1)).
+	dockerFailed = 125
 	// dockerLook is how often a Docker that is starting is looked for.
 	dockerLook = time.Second
 )

@@ -268,6 +268,9 @@ func (s *studio) judge(working context.Context, t *startedTool) platform.EndRepo
 	var end platform.EndReport
 	status, _ := t.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	code := t.cmd.ProcessState.ExitCode()
+	if end := s.buildFailure(); end != nil && code != dockerFailed {
+		return *end
+	}
 	switch {
 	case status.Signaled():
 		end.Signal = status.Signal().String()
