@@ -15,7 +15,9 @@ const openLimit = 20 * time.Second
 // Refused is the portal's answer to a tunnel that it does not take.
 type Refused struct{ Status int }
 
-func (r *Refused) Error() string { return "the portal refused the tunnel: " + http.StatusText(r.Status) }
+func (r *Refused) Error() string {
+	return "the portal refused the tunnel: " + http.StatusText(r.Status)
+}
 
 // dialWebSocket opens a WebSocket to the portal.
 func dialWebSocket(ctx context.Context, url, key string) (net.Conn, error) {
