@@ -85,12 +85,13 @@ type StudioSpec struct {
 	Template  StudioTemplate `json:"template"` // of a custom image CustomTemplate
 	Token     string         `json:"token"`    // of Template.Authorization. A secret
 	// CondaPackages are installed before the tool starts, from conda-forge and bioconda.
-	CondaPackages []string           `json:"condaPackages,omitempty"`
-	Mounts        []StudioMountSpec  `json:"mounts,omitempty"`
-	StopIn        time.Duration      `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
-	Restore       *RestoreCheckpoint `json:"restore,omitempty"` // nil: /workspace begins empty
-	// Forget are checkpoints of the Studio whose archives are to be removed.
-	Forget []string `json:"forget,omitempty"`
+	CondaPackages []string          `json:"condaPackages,omitempty"`
+	Mounts        []StudioMountSpec `json:"mounts,omitempty"`
+	StopIn        time.Duration     `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
+	Restore       *CheckpointRef    `json:"restore,omitempty"` // nil: /workspace begins empty
+	// Forget are checkpoints in the work directory whose archives are to be removed, of this Studio and of deleted ones, at most
+	// MaxCheckpointReports. The agent tells which it removed.
+	Forget []CheckpointRef `json:"forget,omitempty"`
 }
 
 // StudioMountSpec is a mount as the agent makes it.
@@ -99,13 +100,13 @@ type StudioMountSpec struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
-// RestoreCheckpoint names the checkpoint that /workspace begins with.
-type RestoreCheckpoint struct {
+// CheckpointRef names a checkpoint, and with it its archive (CheckpointKey).
+type CheckpointRef struct {
 	StudioID     string `json:"studioId"`
 	CheckpointID string `json:"checkpointId"`
 }
 
-// MaxCheckpointReports is how many checkpoints an agent tells of at once.
+// MaxCheckpointReports is how many checkpoints an agent tells of at once, and removes in one session.
 const MaxCheckpointReports = 100
 
 // CloudSpec is what the work of a machine in a cloud has beside that of one on the portal's own host.

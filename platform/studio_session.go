@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -150,11 +151,15 @@ type StudioEnd struct {
 func StudioEndFromReport(s StudioSession, report EndReport) StudioEnd {
 	switch {
 	case report.Interrupted:
-		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: interruptedMessage(report)}
+		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: cmp.Or(report.Reason, stopMessages[StopSpot])}
 	case report.BuildFailed:
 		return StudioEnd{State: StudioBuildFailed, Message: report.Reason, Details: report.ErrorReport}
 	case !s.StopAsked.IsZero():
-		return StudioStoppedEnd(s)
+		end := StudioStoppedEnd(s)
+		if report.Reason != "" { // what went wrong while it stopped, such as that its work could not be saved
+			end.Message, end.Details = end.Message+" "+report.Reason, report.ErrorReport
+		}
+		return end
 	case report.StopReason != "":
 		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}
 	case report.Reason == "" && report.ExitCode != nil && *report.ExitCode == 0:
