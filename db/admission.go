@@ -15,7 +15,8 @@ func (d *DB) Limits(ctx context.Context, workspaceID int64) (platform.Limits, er
 }
 
 func limitsOf(ctx context.Context, q queryer, workspaceID int64) (l platform.Limits, err error) {
-	err = q.QueryRowContext(ctx, `SELECT instances, month_micro_usd FROM limits WHERE workspace_id = ?`, workspaceID).Scan(&l.Instances, &l.MonthMicroUSD)
+	err = q.QueryRowContext(ctx, `SELECT instances, studios, lifespan_hours, month_micro_usd FROM limits WHERE workspace_id = ?`, workspaceID).
+		Scan(&l.Instances, &l.Studios, &l.LifespanHours, &l.MonthMicroUSD)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
@@ -25,8 +26,8 @@ func limitsOf(ctx context.Context, q queryer, workspaceID int64) (l platform.Lim
 // SetLimits saves what a workspace may use. Machines that wait are looked at again.
 func (d *DB) SetLimits(ctx context.Context, workspaceID int64, l platform.Limits) error {
 	return d.inTx(ctx, func(t *tx) error {
-		_, err := t.ExecContext(ctx, `INSERT OR REPLACE INTO limits (workspace_id, instances, month_micro_usd) VALUES (?, ?, ?)`,
-			workspaceID, l.Instances, l.MonthMicroUSD)
+		_, err := t.ExecContext(ctx, `INSERT OR REPLACE INTO limits (workspace_id, instances, studios, lifespan_hours, month_micro_usd) VALUES (?, ?, ?, ?, ?)`,
+			workspaceID, l.Instances, l.Studios, l.LifespanHours, l.MonthMicroUSD)
 		if err != nil {
 			return err
 		}
@@ -85,10 +86,12 @@ func (t *tx) queue(ctx context.Context, m platform.Machine) (a Admission, err er
 		return a, nil
 	}
 	err = t.QueryRowContext(ctx, `WITH
-		living AS (SELECT coalesce(r.user_id, 0) AS user, count(*) AS n FROM machines m LEFT JOIN runs r ON r.id = m.run_id
+		living AS (SELECT coalesce(r.user_id, o.user_id, 0) AS user, count(*) AS n FROM machines m LEFT JOIN runs r ON r.id = m.run_id
+			LEFT JOIN studio_sessions o ON o.id = m.studio_session_id
 			WHERE m.workspace_id = ?1 AND m.admitted_at <> 0 AND m.state <> 'terminated' GROUP BY 1),
-		waiting AS (SELECT m.id, m.created_at, coalesce(r.user_id, 0) AS user,
-			row_number() OVER (PARTITION BY r.user_id ORDER BY m.created_at, m.id) AS k FROM machines m LEFT JOIN runs r ON r.id = m.run_id
+		waiting AS (SELECT m.id, m.created_at, coalesce(r.user_id, o.user_id, 0) AS user,
+			row_number() OVER (PARTITION BY coalesce(r.user_id, o.user_id) ORDER BY m.created_at, m.id) AS k FROM machines m LEFT JOIN runs r ON r.id = m.run_id
+			LEFT JOIN studio_sessions o ON o.id = m.studio_session_id
 			WHERE m.workspace_id = ?1 AND m.admitted_at = 0 AND m.state = 'wanted'),
 		queue AS (SELECT id, row_number() OVER (ORDER BY user = 0, k + coalesce(n, 0), created_at, id) AS place FROM waiting LEFT JOIN living USING (user))
 		SELECT coalesce((SELECT place FROM queue WHERE id = ?2), 0), coalesce((SELECT sum(n) FROM living), 0)`, m.WorkspaceID, m.ID).Scan(&a.Place, &a.Living)

@@ -12,21 +12,23 @@ import (
 const HeartbeatTouch = 10 * time.Second
 
 // Claim gives a machine's work to its agent, once: keyHash is the hash of the agent's own key, and the same agent may
-// repeat its claim. A warm machine that has no run is returned with none, and stays unclaimed. Another agent is
+// repeat its claim. A warm machine that has no work is returned with none, and stays unclaimed. Another agent is
 // CodeConflict; a machine whose work is over, CodeGone; one whose instance is not known yet, CodeNotReady.
 func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (m platform.Machine, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
 		var known string
-		var state platform.RunState
+		var run platform.RunState
+		var session platform.StudioState
 		m, err = scanMachine(t.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE id = ?`, machineID))
 		if err != nil {
 			return notFound(err, "machine")
 		}
-		if err := t.QueryRowContext(ctx, `SELECT m.key_hash, coalesce(r.state, '') FROM machines m LEFT JOIN runs r ON r.id = m.run_id WHERE m.id = ?`, machineID).Scan(&known, &state); err != nil {
+		if err := t.QueryRowContext(ctx, `SELECT m.key_hash, coalesce(r.state, ''), coalesce(o.state, '') FROM machines m LEFT JOIN runs r ON r.id = m.run_id
+			LEFT JOIN studio_sessions o ON o.id = m.studio_session_id WHERE m.id = ?`, machineID).Scan(&known, &run, &session); err != nil {
 			return err
 		}
 		switch {
-		case !m.State.Wanted() || state.Ended() || !m.EndAsked.IsZero():
+		case !m.State.Wanted() || run.Ended() || session.Ended() || !m.EndAsked.IsZero():
 			return platform.Errorf(platform.CodeGone, "This machine's work is over.")
 		case known == keyHash:
 			return nil
@@ -36,16 +38,16 @@ func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (
 			return platform.Errorf(platform.CodeNotReady, "The portal does not know this machine's instance yet. Ask again.")
 		case m.InstanceID != instanceID:
 			return platform.Errorf(platform.CodeConflict, "This claim is for another instance.")
-		case m.RunID == "":
+		case m.WorkID() == "":
 			return t.waitsWarm(ctx, m)
 		}
 		m.Claimed = t.now.UTC()
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		t.changeOf(m, platform.ChangeMachine)
 		if _, err = t.ExecContext(ctx, `UPDATE machines SET key_hash = ?1, claimed_at = ?2, heartbeat_at = ?2 WHERE id = ?3`,
 			keyHash, millis(t.now), machineID); err != nil {
 			return err
 		}
-		return t.stepNow(ctx, m.RunID)
+		return t.stepNow(ctx, m.WorkID())
 	})
 	return m, err
 }
@@ -106,8 +108,11 @@ func (t *tx) addSteps(ctx context.Context, m platform.Machine, reports []platfor
 		if err := t.addStep(ctx, m.ID, platform.Step{Name: r.Name, Agent: true, At: r.At, Note: r.Note}); err != nil {
 			return err
 		}
+		if err := t.studioStepped(ctx, m, r); err != nil {
+			return err
+		}
 	}
-	t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+	t.changeOf(m, platform.ChangeMachine)
 	return nil
 }
 
@@ -125,7 +130,19 @@ func (d *DB) AddEndReport(ctx context.Context, m platform.Machine, report platfo
 		if _, err := t.ExecContext(ctx, `UPDATE runs SET end_report = ? WHERE id = ?`, toJSON(report), m.RunID); err != nil {
 			return err
 		}
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeRun)
-		return t.stepNow(ctx, m.RunID)
+		if _, err := t.ExecContext(ctx, `UPDATE studio_sessions SET end_report = ? WHERE id = ?`, toJSON(report), m.StudioSessionID); err != nil {
+			return err
+		}
+		t.workChanged(m)
+		return t.stepNow(ctx, m.WorkID())
 	})
+}
+
+// workChanged notes that the run or Studio that a machine is for has changed.
+func (t *tx) workChanged(m platform.Machine) {
+	if m.StudioID != "" {
+		t.changeStudio(m.WorkspaceID, m.StudioID)
+		return
+	}
+	t.change(m.WorkspaceID, m.RunID, platform.ChangeRun)
 }

@@ -14,9 +14,9 @@ func (d *DB) LastChange(ctx context.Context) (id int64, err error) {
 	return id, err
 }
 
-// ChangesSince lists a workspace's changes after the one with that id, narrowed to a run unless runID is empty. complete
-// is false when older lines than are kept were asked for: the caller has to start afresh.
-func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, runID string, after int64) (changes []platform.Change, complete bool, err error) {
+// ChangesSince lists a workspace's changes after the one with that id, narrowed to a run or a Studio unless of, its id, is empty.
+// complete is false when older lines than are kept were asked for: the caller has to start afresh.
+func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, of string, after int64) (changes []platform.Change, complete bool, err error) {
 	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // so that nothing is tidied away between the two questions
 	if err != nil {
 		return nil, false, err
@@ -30,12 +30,12 @@ func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, runID string, 
 	if after > newest || (after < newest && (oldest == 0 || after < oldest-1)) {
 		return nil, false, nil
 	}
-	changes, err = all(ctx, tx, scanChange, `SELECT id, workspace_id, run_id, kind FROM changes
-		WHERE id > ? AND workspace_id = ? AND (? = '' OR run_id = ?) ORDER BY id`, after, workspaceID, runID, runID)
+	changes, err = all(ctx, tx, scanChange, `SELECT id, workspace_id, run_id, studio_id, kind FROM changes
+		WHERE id > ?1 AND workspace_id = ?2 AND (?3 = '' OR run_id = ?3 OR studio_id = ?3) ORDER BY id`, after, workspaceID, of)
 	return changes, true, err
 }
 
 func scanChange(s scanner) (c platform.Change, err error) {
-	err = s.Scan(&c.ID, &c.WorkspaceID, &c.RunID, &c.Kind)
+	err = s.Scan(&c.ID, &c.WorkspaceID, &c.RunID, &c.StudioID, &c.Kind)
 	return c, err
 }

@@ -145,7 +145,7 @@ func (d *DB) SetPrimaryComputeEnv(ctx context.Context, workspaceID int64, id str
 }
 
 // DeleteComputeEnv begins to delete an environment with no living machine: it is DELETING then, and a loop removes what was
-// made for it. While machines live it answers CodeConflict with the names of their runs.
+// made for it. While machines live it answers CodeConflict with the names of their runs and Studios.
 func (d *DB) DeleteComputeEnv(ctx context.Context, workspaceID int64, id string) error {
 	return d.inTx(ctx, func(t *tx) error {
 		if err := t.refuseWhileInUse(ctx, id); err != nil {
@@ -173,6 +173,14 @@ func (t *tx) refuseWhileInUse(ctx context.Context, id string) error {
 		WHERE m.compute_env_id = ? AND m.state <> ? ORDER BY r.id LIMIT 10`, id, platform.MachineTerminated)
 	if err == nil && len(names) > 0 {
 		err = platform.Errorf(platform.CodeConflict, "These runs still have a machine there: %s. Cancel them or wait for their end, then delete the compute environment.", quoted(names))
+	}
+	if err != nil {
+		return err
+	}
+	names, err = all(ctx, t, scanString, `SELECT o.studio_name FROM machines m JOIN studio_sessions o ON o.id = m.studio_session_id
+		WHERE m.compute_env_id = ? AND m.state <> ? ORDER BY o.id LIMIT 10`, id, platform.MachineTerminated)
+	if err == nil && len(names) > 0 {
+		err = platform.Errorf(platform.CodeConflict, "These Studios still have a machine there: %s. Stop them, then delete the compute environment.", quoted(names))
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,14 +152,26 @@ func (d *DB) inTx(ctx context.Context, f func(*tx) error) error {
 	return nil
 }
 
-// change notes that a page may have to show something new. Repeats in one transaction are one change.
+// change notes that a page may have to show something new of a run or, without one, of the workspace.
 func (t *tx) change(workspaceID int64, runID string, kind platform.ChangeKind) {
-	for _, c := range t.changes {
-		if c.WorkspaceID == workspaceID && c.RunID == runID && c.Kind == kind {
-			return
-		}
+	t.note(platform.Change{WorkspaceID: workspaceID, RunID: runID, Kind: kind})
+}
+
+// changeStudio is change for a Studio, its session or its checkpoints.
+func (t *tx) changeStudio(workspaceID int64, studioID string) {
+	t.note(platform.Change{WorkspaceID: workspaceID, StudioID: studioID, Kind: platform.ChangeStudio})
+}
+
+// changeOf is change for what a machine works on.
+func (t *tx) changeOf(m platform.Machine, kind platform.ChangeKind) {
+	t.note(platform.Change{WorkspaceID: m.WorkspaceID, RunID: m.RunID, StudioID: m.StudioID, Kind: kind})
+}
+
+// note keeps a change. Repeats in one transaction are one change.
+func (t *tx) note(c platform.Change) {
+	if !slices.Contains(t.changes, c) {
+		t.changes = append(t.changes, c)
 	}
-	t.changes = append(t.changes, platform.Change{WorkspaceID: workspaceID, RunID: runID, Kind: kind})
 }
 
 func (t *tx) journal(ctx context.Context) error {
@@ -166,8 +179,8 @@ func (t *tx) journal(ctx context.Context) error {
 		if c.Kind == platform.ChangeLog {
 			continue
 		}
-		err := t.QueryRowContext(ctx, `INSERT INTO changes (workspace_id, run_id, kind) VALUES (?, ?, ?) RETURNING id`,
-			c.WorkspaceID, c.RunID, c.Kind).Scan(&t.changes[i].ID)
+		err := t.QueryRowContext(ctx, `INSERT INTO changes (workspace_id, run_id, studio_id, kind) VALUES (?, ?, ?, ?) RETURNING id`,
+			c.WorkspaceID, c.RunID, c.StudioID, c.Kind).Scan(&t.changes[i].ID)
 		if err != nil {
 			return err
 		}

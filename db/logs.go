@@ -17,7 +17,7 @@ import (
 // does not become a row a line.
 const mergeBelow = 16 << 10
 
-// AppendLog adds data to a run's log at a byte offset and answers where the next chunk must begin. What the log has
+// AppendLog adds data to a log of a run or a Studio's session at a byte offset, and answers where the next chunk must begin. What the log has
 // already is passed over; a gap is CodeConflict, and adds nothing.
 func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.LogStream, offset int64, data []byte) (next int64, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
@@ -39,16 +39,16 @@ func (d *DB) AppendLog(ctx context.Context, m platform.Machine, stream platform.
 		}
 		next += int64(len(data))
 		newlines += int64(bytes.Count(data, []byte{'\n'}))
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeLog)
+		t.changeOf(m, platform.ChangeLog)
 		_, err = t.ExecContext(ctx, `INSERT OR REPLACE INTO log_streams (work_id, stream, size, newlines) VALUES (?, ?, ?, ?)`, m.WorkID(), stream, next, newlines)
 		return err
 	})
 	return next, err
 }
 
-func (t *tx) appendChunk(ctx context.Context, runID string, stream platform.LogStream, position, newlines int64, data []byte) error {
+func (t *tx) appendChunk(ctx context.Context, workID string, stream platform.LogStream, position, newlines int64, data []byte) error {
 	var id, size int64
-	err := t.QueryRowContext(ctx, `SELECT id, length(data) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&id, &size)
+	err := t.QueryRowContext(ctx, `SELECT id, length(data) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, workID, stream).Scan(&id, &size)
 	switch {
 	case err == nil && size+int64(len(data)) <= mergeBelow:
 		_, err = t.ExecContext(ctx, `UPDATE log_chunks SET data = CAST(data || ? AS BLOB) WHERE id = ?`, data, id)
@@ -57,13 +57,13 @@ func (t *tx) appendChunk(ctx context.Context, runID string, stream platform.LogS
 		return err
 	}
 	_, err = t.ExecContext(ctx, `INSERT INTO log_chunks (work_id, stream, position, newlines_before, data) VALUES (?, ?, ?, ?, ?)`,
-		runID, stream, position, newlines, data)
+		workID, stream, position, newlines, data)
 	return err
 }
 
 // LogSize tells how many bytes, and how many line ends, a log has.
-func (d *DB) LogSize(ctx context.Context, runID string, stream platform.LogStream) (size, newlines int64, err error) {
-	err = d.read.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, runID, stream).Scan(&size, &newlines)
+func (d *DB) LogSize(ctx context.Context, workID string, stream platform.LogStream) (size, newlines int64, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, workID, stream).Scan(&size, &newlines)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, nil
 	}
@@ -76,14 +76,14 @@ const maxWindow = 4 << 20
 
 // LogLines reads a window of at most count lines of a log. first counts from 0; a negative one counts from the end, so
 // that -100 begins with the hundredth line from the end.
-func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStream, first int64, count int) (w platform.LogLines, err error) {
+func (d *DB) LogLines(ctx context.Context, workID string, stream platform.LogStream, first int64, count int) (w platform.LogLines, err error) {
 	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // size and chunks of one moment
 	if err != nil {
 		return w, err
 	}
 	defer tx.Rollback()
 	var newlines int64
-	err = tx.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, runID, stream).Scan(&w.Size, &newlines)
+	err = tx.QueryRowContext(ctx, `SELECT size, newlines FROM log_streams WHERE work_id = ? AND stream = ?`, workID, stream).Scan(&w.Size, &newlines)
 	if errors.Is(err, sql.ErrNoRows) {
 		return platform.LogLines{Lines: []string{}}, nil
 	}
@@ -91,7 +91,7 @@ func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStre
 		return w, err
 	}
 	w.Total = newlines
-	unfinished, err := endsWithoutNewline(ctx, tx, runID, stream)
+	unfinished, err := endsWithoutNewline(ctx, tx, workID, stream)
 	if err != nil {
 		return w, err
 	}
@@ -102,24 +102,24 @@ func (d *DB) LogLines(ctx context.Context, runID string, stream platform.LogStre
 		first = max(0, w.Total+first)
 	}
 	w.First = min(first, w.Total)
-	w.Lines, err = readLines(ctx, tx, runID, stream, w.First, int(min(int64(count), w.Total-w.First)))
+	w.Lines, err = readLines(ctx, tx, workID, stream, w.First, int(min(int64(count), w.Total-w.First)))
 	w.Partial = unfinished && len(w.Lines) > 0 && w.First+int64(len(w.Lines)) == w.Total
 	return w, err
 }
 
-func endsWithoutNewline(ctx context.Context, q queryer, runID string, stream platform.LogStream) (bool, error) {
+func endsWithoutNewline(ctx context.Context, q queryer, workID string, stream platform.LogStream) (bool, error) {
 	var last []byte
-	err := q.QueryRowContext(ctx, `SELECT substr(data, -1) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, runID, stream).Scan(&last)
+	err := q.QueryRowContext(ctx, `SELECT substr(data, -1) FROM log_chunks WHERE work_id = ? AND stream = ? ORDER BY position DESC LIMIT 1`, workID, stream).Scan(&last)
 	return len(last) == 1 && last[0] != '\n', err
 }
 
 // readLines reads count whole lines from line first on.
-func readLines(ctx context.Context, q queryer, runID string, stream platform.LogStream, first int64, count int) ([]string, error) {
+func readLines(ctx context.Context, q queryer, workID string, stream platform.LogStream, first int64, count int) ([]string, error) {
 	lines := []string{}
 	if count <= 0 {
 		return lines, nil
 	}
-	rows, err := chunksFrom(ctx, q, runID, stream, first)
+	rows, err := chunksFrom(ctx, q, workID, stream, first)
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +163,10 @@ func readLines(ctx context.Context, q queryer, runID string, stream platform.Log
 
 // chunksFrom reads chunks, with the line ends before each, from the one in which a line begins. The line may begin in the
 // chunk before the first one that has as many line ends before it.
-func chunksFrom(ctx context.Context, q queryer, runID string, stream platform.LogStream, first int64) (*sql.Rows, error) {
+func chunksFrom(ctx context.Context, q queryer, workID string, stream platform.LogStream, first int64) (*sql.Rows, error) {
 	return q.QueryContext(ctx, `SELECT newlines_before, data FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND position >= coalesce(
 		(SELECT position FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND newlines_before < ?3 ORDER BY newlines_before DESC, position DESC LIMIT 1), 0)
-		ORDER BY position`, runID, stream, first)
+		ORDER BY position`, workID, stream, first)
 }
 
 // showLine makes a line fit for JSON and for the eye: valid UTF-8, not endless, no carriage return at its end.
@@ -184,9 +184,9 @@ func showLine(line []byte) string {
 
 // SearchLog finds the numbers of the lines that contain text, whatever its case, at most limit of them; more tells that
 // there are others.
-func (d *DB) SearchLog(ctx context.Context, runID string, stream platform.LogStream, text string, limit int) (matches []int64, more bool, err error) {
+func (d *DB) SearchLog(ctx context.Context, workID string, stream platform.LogStream, text string, limit int) (matches []int64, more bool, err error) {
 	needle := bytes.ToLower([]byte(text))
-	err = d.eachLine(ctx, runID, stream, func(number int64, line []byte) bool {
+	err = d.eachLine(ctx, workID, stream, func(number int64, line []byte) bool {
 		if bytes.Contains(bytes.ToLower(line), needle) {
 			if more = len(matches) == limit; more {
 				return false
@@ -198,8 +198,8 @@ func (d *DB) SearchLog(ctx context.Context, runID string, stream platform.LogStr
 	return matches, more, err
 }
 
-func (d *DB) eachLine(ctx context.Context, runID string, stream platform.LogStream, f func(number int64, line []byte) bool) error {
-	rows, err := chunksFrom(ctx, d.read, runID, stream, 0)
+func (d *DB) eachLine(ctx context.Context, workID string, stream platform.LogStream, f func(number int64, line []byte) bool) error {
+	rows, err := chunksFrom(ctx, d.read, workID, stream, 0)
 	if err != nil {
 		return err
 	}
@@ -234,8 +234,8 @@ func (d *DB) eachLine(ctx context.Context, runID string, stream platform.LogStre
 
 // CopyLog writes a whole log as it is now, byte for byte. It reads piece by piece, so that a slow reader keeps neither a
 // connection nor the write-ahead log busy.
-func (d *DB) CopyLog(ctx context.Context, w io.Writer, runID string, stream platform.LogStream) error {
-	size, _, err := d.LogSize(ctx, runID, stream)
+func (d *DB) CopyLog(ctx context.Context, w io.Writer, workID string, stream platform.LogStream) error {
+	size, _, err := d.LogSize(ctx, workID, stream)
 	if err != nil {
 		return err
 	}
@@ -243,13 +243,13 @@ func (d *DB) CopyLog(ctx context.Context, w io.Writer, runID string, stream plat
 		var data []byte
 		// The newest chunk may have grown since the last piece, so the next piece may begin in the middle of a chunk.
 		err := d.read.QueryRowContext(ctx, `SELECT substr(data, ?3 - position + 1) FROM log_chunks WHERE work_id = ?1 AND stream = ?2 AND position <= ?3
-			ORDER BY position DESC LIMIT 1`, runID, stream, at).Scan(&data)
+			ORDER BY position DESC LIMIT 1`, workID, stream, at).Scan(&data)
 		if err != nil {
 			return err
 		}
 		data = data[:min(int64(len(data)), size-at)]
 		if len(data) == 0 {
-			return fmt.Errorf("the log %s of run %s has nothing at byte %d of %d", stream, runID, at, size)
+			return fmt.Errorf("the log %s of run %s has nothing at byte %d of %d", stream, workID, at, size)
 		}
 		if _, err := w.Write(data); err != nil {
 			return err

@@ -13,28 +13,32 @@ import (
 
 const machineColumns = `id, workspace_id, coalesce(run_id, ''), compute_env_id, state, instance_id, failure, attempts, next_step_at, state_since,
 	claimed_at, heartbeat_at, reported_at, created_at, waiting, placement, placed_at, hardware, digest, boot_failure, admitted_at, launched_at, gone_at,
-	end_asked_at, end_asked_by`
+	end_asked_at, end_asked_by, coalesce(studio_session_id, ''), coalesce((SELECT studio_id FROM studio_sessions o WHERE o.id = studio_session_id), '')`
 
 func scanMachine(s scanner) (m platform.Machine, err error) {
 	err = s.Scan(&m.ID, &m.WorkspaceID, &m.RunID, &m.ComputeEnvID, &m.State, &m.InstanceID, &m.Failure, &m.Attempts,
 		timeColumn{&m.NextStep}, timeColumn{&m.StateSince}, timeColumn{&m.Claimed}, timeColumn{&m.Heartbeat}, timeColumn{&m.Ended}, timeColumn{&m.Created},
 		&m.Waiting, &m.Placement, timeColumn{&m.Placed}, jsonColumn{&m.Hardware}, &m.Digest, &m.BootFailure, timeColumn{&m.Admitted},
-		timeColumn{&m.Launched}, timeColumn{&m.Gone}, timeColumn{&m.EndAsked}, &m.EndAskedBy)
+		timeColumn{&m.Launched}, timeColumn{&m.Gone}, timeColumn{&m.EndAsked}, &m.EndAskedBy, &m.StudioSessionID, &m.StudioID)
 	return m, err
 }
 
-// addMachine writes down the wish for a machine; of a warm one runID is empty.
-func (t *tx) addMachine(ctx context.Context, env platform.ComputeEnv, runID string) (platform.Machine, error) {
-	m := platform.Machine{ID: platform.NewID(), WorkspaceID: env.WorkspaceID, RunID: runID, ComputeEnvID: env.ID,
+// addMachine writes down the wish for a machine for a run or a Studio's session; without either it is a warm one.
+func (t *tx) addMachine(ctx context.Context, env platform.ComputeEnv, w workOf) (platform.Machine, error) {
+	m := platform.Machine{ID: platform.NewID(), WorkspaceID: env.WorkspaceID, RunID: w.runID, StudioSessionID: w.sessionID, StudioID: w.studioID, ComputeEnvID: env.ID,
 		Digest: env.MachineDigest(), State: platform.MachineWanted, Created: t.now.UTC(), StateSince: t.now.UTC(), NextStep: t.now.UTC()}
-	_, err := t.ExecContext(ctx, `INSERT INTO machines (id, workspace_id, run_id, compute_env_id, digest, state, next_step_at, state_since, created_at)
-		VALUES (?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)`, m.ID, m.WorkspaceID, m.RunID, m.ComputeEnvID, m.Digest, m.State, millis(t.now), millis(t.now), millis(t.now))
+	_, err := t.ExecContext(ctx, `INSERT INTO machines (id, workspace_id, run_id, studio_session_id, compute_env_id, digest, state, next_step_at, state_since, created_at)
+		VALUES (?, ?, nullif(?, ''), nullif(?, ''), ?, ?, ?, ?, ?, ?)`, m.ID, m.WorkspaceID, m.RunID, m.StudioSessionID, m.ComputeEnvID, m.Digest, m.State,
+		millis(t.now), millis(t.now), millis(t.now))
 	if err != nil {
 		return m, err
 	}
-	t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+	t.changeOf(m, platform.ChangeMachine)
 	return m, t.addStep(ctx, m.ID, platform.Step{Name: string(m.State), At: t.now})
 }
+
+// workOf names what a machine is for: a run, or a session of a Studio, or nothing yet.
+type workOf struct{ runID, sessionID, studioID string }
 
 func (t *tx) addStep(ctx context.Context, machineID string, s platform.Step) error {
 	_, err := t.ExecContext(ctx, `INSERT OR IGNORE INTO steps (machine_id, name, by_agent, at, note) VALUES (?, ?, ?, ?, ?)`,
@@ -42,17 +46,23 @@ func (t *tx) addStep(ctx context.Context, machineID string, s platform.Step) err
 	return err
 }
 
-// stepNow makes a run's machine due, because a fact came in that its loop should look at. The time is always before the
+// stepNow makes the machine of a run or a Studio's session due, because a fact came in that its loop should look at. The time is always before the
 // one that was there, also when several facts come within a millisecond, so that it is none that a loop can have read
 // without the fact, and the loop does not postpone the machine (PostponeMachine).
-func (t *tx) stepNow(ctx context.Context, runID string) error {
-	_, err := t.ExecContext(ctx, `UPDATE machines SET next_step_at = min(next_step_at - 1, ?1) WHERE run_id = ?2 AND state <> 'terminated'`, millis(t.now), runID)
+func (t *tx) stepNow(ctx context.Context, workID string) error {
+	_, err := t.ExecContext(ctx, `UPDATE machines SET next_step_at = min(next_step_at - 1, ?1) WHERE work_id = ?2 AND state <> 'terminated'`, millis(t.now), workID)
 	return err
 }
 
 // MachineOfRun reads a run's machine.
 func (d *DB) MachineOfRun(ctx context.Context, runID string) (platform.Machine, error) {
 	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE run_id = ?`, runID))
+	return m, notFound(err, "machine")
+}
+
+// MachineOfStudioSession reads a session's machine.
+func (d *DB) MachineOfStudioSession(ctx context.Context, sessionID string) (platform.Machine, error) {
+	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE studio_session_id = ?`, sessionID))
 	return m, notFound(err, "machine")
 }
 
@@ -81,7 +91,8 @@ func (d *DB) DueMachines(ctx context.Context, now time.Time, limit int, states .
 	in := `('` + strings.Join(names, `', '`) + `')` // not as parameters: with those SQLite plans the question anew each time
 	order := `next_step_at, id`
 	if slices.Contains(states, platform.MachineWanted) {
-		order = `row_number() OVER (PARTITION BY (SELECT user_id FROM runs WHERE runs.id = run_id) ORDER BY next_step_at, id), next_step_at, id`
+		order = `row_number() OVER (PARTITION BY coalesce((SELECT user_id FROM runs WHERE runs.id = run_id),
+			(SELECT user_id FROM studio_sessions o WHERE o.id = studio_session_id)) ORDER BY next_step_at, id), next_step_at, id`
 	}
 	due, err = all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE state <> 'terminated' AND state IN `+in+
 		` AND next_step_at <= ? ORDER BY `+order+` LIMIT ?`, millis(now), limit)
@@ -116,7 +127,7 @@ type Move struct {
 }
 
 // MoveMachine moves a machine along the transition table, and writes the time into its timeline. A move that the table
-// does not have, or from another state than the machine is in, or of a warm machine that was given a run meanwhile, is
+// does not have, or from another state than the machine is in, or of a warm machine that was given work meanwhile, is
 // CodeConflict and changes nothing. Once it is terminated, machines that wait for its place are due.
 func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) error {
 	if !m.State.CanMove(move.To) {
@@ -131,8 +142,8 @@ func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) err
 			`UPDATE machines SET state = ?1, state_since = ?2, attempts = 0, next_step_at = ?3, waiting = '',
 			instance_id = iif(?4 = '', instance_id, ?4), failure = iif(?5 = '', failure, ?5),
 			hardware = iif(?8 = '{}', hardware, ?8), launched_at = iif(?9 = 0, launched_at, ?9),
-			gone_at = iif(?1 = 'terminated', ?2, gone_at) WHERE id = ?6 AND state = ?7 AND coalesce(run_id, '') = ?10`,
-			move.To, millis(t.now), millis(next), move.InstanceID, move.Failure, m.ID, m.State, toJSON(move.Hardware), millis(move.Launched), m.RunID)
+			gone_at = iif(?1 = 'terminated', ?2, gone_at) WHERE id = ?6 AND state = ?7 AND coalesce(work_id, '') = ?10`,
+			move.To, millis(t.now), millis(next), move.InstanceID, move.Failure, m.ID, m.State, toJSON(move.Hardware), millis(move.Launched), m.WorkID())
 		if err != nil {
 			return err
 		}
@@ -141,7 +152,7 @@ func (d *DB) MoveMachine(ctx context.Context, m platform.Machine, move Move) err
 				return err
 			}
 		}
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		t.changeOf(m, platform.ChangeMachine)
 		return t.addStep(ctx, m.ID, platform.Step{Name: string(move.To), At: t.now, Note: move.Note})
 	})
 }
@@ -154,7 +165,7 @@ func (d *DB) PostponeMachine(ctx context.Context, m platform.Machine, next time.
 		return err
 	}
 	return d.inTx(ctx, func(t *tx) error {
-		t.change(m.WorkspaceID, m.RunID, platform.ChangeMachine)
+		t.changeOf(m, platform.ChangeMachine)
 		_, err := t.ExecContext(ctx, postponeMachine, millis(next), attempts, waiting, m.ID, m.State, millis(m.NextStep))
 		return err
 	})

@@ -11,6 +11,9 @@ func (d *DB) AddReports(ctx context.Context, m platform.Machine, reports []platf
 	if len(reports) == 0 {
 		return nil
 	}
+	if m.RunID == "" {
+		return platform.Errorf(platform.CodeInvalid, "Only runs have reports.")
+	}
 	if len(reports) > platform.MaxReports {
 		return tooManyReports()
 	}

@@ -12,20 +12,25 @@ const runningQuery = `SELECT ` + machineColumns + `, json_object(
 	'Platform', (SELECT platform FROM compute_envs c WHERE c.id = compute_env_id),
 	'Run', (SELECT name FROM runs r WHERE r.id = run_id),
 	'RunState', (SELECT state FROM runs r WHERE r.id = run_id),
-	'UserName', (SELECT user_name FROM runs r JOIN users u ON u.id = r.user_id WHERE r.id = run_id),
-	'CancelAsked', (SELECT cancel_asked_at FROM runs r WHERE r.id = run_id))
+	'Studio', (SELECT studio_name FROM studio_sessions o WHERE o.id = studio_session_id),
+	'StudioState', (SELECT state FROM studio_sessions o WHERE o.id = studio_session_id),
+	'UserName', coalesce((SELECT user_name FROM runs r JOIN users u ON u.id = r.user_id WHERE r.id = run_id),
+		(SELECT user_name FROM studio_sessions o JOIN users u ON u.id = o.user_id WHERE o.id = studio_session_id)),
+	'CancelAsked', coalesce((SELECT cancel_asked_at FROM runs r WHERE r.id = run_id),
+		(SELECT stop_asked_at FROM studio_sessions o WHERE o.id = studio_session_id)))
 	FROM machines `
 
 func scanRunning(s scanner) (m platform.RunningMachine, err error) {
 	about := struct {
-		ComputeEnv, Run, UserName string
-		Platform                  platform.PlatformName
-		RunState                  platform.RunState
-		CancelAsked               int64
+		ComputeEnv, Run, Studio, UserName string
+		Platform                          platform.PlatformName
+		RunState                          platform.RunState
+		StudioState                       platform.StudioState
+		CancelAsked                       int64
 	}{}
 	machine, err := scanMachine(alsoScan{s, jsonColumn{&about}})
 	return platform.RunningMachine{Machine: machine, ComputeEnv: about.ComputeEnv, Platform: about.Platform, Run: about.Run,
-		RunState: about.RunState, UserName: about.UserName, CancelAsked: fromMillis(about.CancelAsked)}, err
+		RunState: about.RunState, Studio: about.Studio, StudioState: about.StudioState, UserName: about.UserName, CancelAsked: fromMillis(about.CancelAsked)}, err
 }
 
 // RunningMachines lists the machines of a workspace that may still exist, the oldest first.

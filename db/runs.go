@@ -64,20 +64,31 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err != nil {
 		return m, err
 	}
-	env, err := scanComputeEnv(t.QueryRowContext(ctx, `UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND status = ?
-		RETURNING `+computeEnvColumns, millis(t.now), r.ComputeEnvID, r.WorkspaceID, platform.ComputeEnvAvailable))
-	if errors.Is(err, sql.ErrNoRows) {
-		return m, platform.FieldErrors{"computeEnvId": "This compute environment is not available any more. Choose another."}
-	}
+	env, err := t.useComputeEnv(ctx, r.WorkspaceID, r.ComputeEnvID)
 	if err != nil {
 		return m, err
 	}
 	defer t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
-	m, warm, err := t.takeWarm(ctx, env, r.ID)
+	m, warm, err := t.takeWarm(ctx, env, workOf{runID: r.ID})
 	if warm || err != nil {
 		return m, err
 	}
-	return t.addMachine(ctx, env, r.ID)
+	return t.addMachine(ctx, env, workOf{runID: r.ID})
+}
+
+// useComputeEnv reads an environment in which work starts now. One that is not available is an error at computeEnvId.
+func (t *tx) useComputeEnv(ctx context.Context, workspaceID int64, id string) (platform.ComputeEnv, error) {
+	env, err := scanComputeEnv(t.QueryRowContext(ctx, `UPDATE compute_envs SET last_used_at = ? WHERE id = ? AND workspace_id = ? AND status = ?
+		RETURNING `+computeEnvColumns, millis(t.now), id, workspaceID, platform.ComputeEnvAvailable))
+	return env, envNotAvailable(err)
+}
+
+// envNotAvailable turns "no rows" into what people are told about an environment in which nothing can start.
+func envNotAvailable(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return platform.FieldErrors{"computeEnvId": "This compute environment is not available any more. Choose another."}
+	}
+	return err
 }
 
 // checkSpend refuses what would cost more than the workspace may spend in the month.

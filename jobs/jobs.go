@@ -104,9 +104,15 @@ func (j *Jobs) Run(ctx context.Context) {
 
 // ClaimToken is the token with which a machine's agent claims its work. It is derived and not kept, so that asking a
 // platform again after a crash is the very same request, and the database holds nothing that could be stolen.
-func ClaimToken(key []byte, machineID string) string {
+func ClaimToken(key []byte, machineID string) string { return derive(key, "claim "+machineID) }
+
+// StudioToken is the secret with which the portal, and nobody else, comes to the tool of a Studio's session. It is derived as
+// a claim token is.
+func StudioToken(key []byte, sessionID string) string { return derive(key, "studio "+sessionID) }
+
+func derive(key []byte, what string) string {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("claim " + machineID))
+	mac.Write([]byte(what))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

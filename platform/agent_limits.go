@@ -123,6 +123,9 @@ func shortenAt(text **string, limit int) {
 func (r EndReport) Bounded() EndReport {
 	r.Signal, r.Reason = Shorten(r.Signal, maxTaskShortText), Shorten(r.Reason, maxErrorMessage)
 	r.ErrorReport = Shorten(r.ErrorReport, maxErrorReport)
+	if _, known := stopMessages[r.StopReason]; !known { // of an agent's own reasons; that people wanted it, the portal knows itself
+		r.StopReason = ""
+	}
 	return r
 }
 

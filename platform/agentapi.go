@@ -89,7 +89,8 @@ type StudioSpec struct {
 	Mounts        []StudioMountSpec `json:"mounts,omitempty"`
 	StopIn        time.Duration     `json:"stopIn,omitempty"`  // nanoseconds until its lifespan ends, counted from the tool's start; 0: it has none
 	Restore       *CheckpointRef    `json:"restore,omitempty"` // nil: /workspace begins empty
-	// Forget are checkpoints in the same work directory whose archives are to be removed.
+	// Forget are checkpoints in the work directory whose archives are to be removed, of this Studio and of deleted ones, at most
+	// MaxCheckpointReports. The agent tells which it removed.
 	Forget []CheckpointRef `json:"forget,omitempty"`
 }
 
@@ -99,13 +100,13 @@ type StudioMountSpec struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
-// CheckpointRef names a checkpoint, of whatever Studio.
+// CheckpointRef names a checkpoint, and with it its archive (CheckpointKey).
 type CheckpointRef struct {
 	StudioID     string `json:"studioId"`
 	CheckpointID string `json:"checkpointId"`
 }
 
-// MaxCheckpointReports is how many checkpoints an agent tells of at once.
+// MaxCheckpointReports is how many checkpoints an agent tells of at once, and removes in one session.
 const MaxCheckpointReports = 100
 
 // CloudSpec is what the work of a machine in a cloud has beside that of one on the portal's own host.

@@ -12,7 +12,7 @@ type CheckpointState string
 // The states of a checkpoint.
 const (
 	CheckpointSaved    CheckpointState = "saved"    // its archive is in the work directory
-	CheckpointUnwanted CheckpointState = "unwanted" // its archive is to be removed; the next session's agent does that
+	CheckpointUnwanted CheckpointState = "unwanted" // its archive is to be removed; the agent of the next session in its work directory does that
 	CheckpointRemoved  CheckpointState = "removed"
 )
 
@@ -38,6 +38,18 @@ type CheckpointReport struct {
 	Size  int64     `json:"size"`
 	Files int64     `json:"files"`
 	Final bool      `json:"final,omitempty"`
+}
+
+// Bounded is the report within what can be. Nothing was saved before its machine was wished for or after it was told.
+func (r CheckpointReport) Bounded(created, now time.Time) CheckpointReport {
+	if r.Saved.After(now) {
+		r.Saved = now
+	}
+	if r.Saved.Before(created) {
+		r.Saved = created
+	}
+	r.Size, r.Files = max(r.Size, 0), max(r.Files, 0)
+	return r
 }
 
 // CheckpointKey is where a checkpoint's archive is, relative to the work directory, with slashes.

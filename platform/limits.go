@@ -25,6 +25,12 @@ func (l Limits) Clean() error {
 	if l.Instances < 0 || l.Instances > MaxInstances {
 		errs.Add("instances", "Enter a number up to %d, or leave this empty for no limit.", MaxInstances)
 	}
+	if l.Studios < 0 || l.Studios > MaxInstances {
+		errs.Add("studios", "Enter a number up to %d, or leave this empty for no limit.", MaxInstances)
+	}
+	if l.LifespanHours < 0 || l.LifespanHours > MaxLifespanHours {
+		errs.Add("lifespanHours", "Enter hours from 1 to %d, or leave this empty for no limit.", MaxLifespanHours)
+	}
 	if l.MonthMicroUSD < 0 || l.MonthMicroUSD > maxMonthUSD*1_000_000 {
 		errs.Add("monthUsd", "Enter an amount up to %d, or leave this empty for no limit.", maxMonthUSD)
 	}
@@ -40,6 +46,15 @@ func (l Limits) Allow(spentMicroUSD int64) bool {
 func (l Limits) Refusal(spentMicroUSD int64, now time.Time) string {
 	return fmt.Sprintf("This workspace's machines have cost $%.2f in %s, and its limit is $%.2f. An owner or admin can raise it; otherwise launches go on next month.",
 		float64(spentMicroUSD)/1e6, now.UTC().Month(), float64(l.MonthMicroUSD)/1e6)
+}
+
+// Lifespan is how long a Studio runs that shall run for so many hours (0: until it is stopped), within the limit; 0: until it
+// is stopped.
+func (l Limits) Lifespan(hours int) int {
+	if l.LifespanHours == 0 || (hours > 0 && hours < l.LifespanHours) {
+		return hours
+	}
+	return l.LifespanHours
 }
 
 // Month is the beginning of the calendar month of a time, in UTC.

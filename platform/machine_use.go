@@ -19,16 +19,19 @@ type RunningMachine struct {
 	Machine
 	ComputeEnv string       // name of ComputeEnvID
 	Platform   PlatformName // of ComputeEnvID
-	Run        string       // name of RunID; empty: a warm machine
-	RunState   RunState     // empty: a warm machine
-	UserName   string       // whose run it is; empty: a warm machine
-	// CancelAsked is when someone, or Wherry itself, asked for the end of the run; zero: nobody did.
+	Run        string       // name of RunID; empty: no run's
+	RunState   RunState     // empty: no run's
+	// Studio is the name of StudioID, and StudioState where its session stands; empty: no Studio's.
+	Studio      string
+	StudioState StudioState
+	UserName    string // whose run or session it is; empty: a warm machine
+	// CancelAsked is when someone, or Wherry itself, asked for the end of the run or session; zero: nobody did.
 	CancelAsked time.Time
 }
 
 // Ending tells whether the machine is on its way out, or was asked to be.
 func (m RunningMachine) Ending() bool {
-	return !m.State.Wanted() || !m.EndAsked.IsZero() || !m.CancelAsked.IsZero() || m.RunState.Ended()
+	return !m.State.Wanted() || !m.EndAsked.IsZero() || !m.CancelAsked.IsZero() || m.RunState.Ended() || m.StudioState.Ended()
 }
 
 // Queued tells whether the machine waits for a place in its workspace's limits.

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -150,19 +151,27 @@ type StudioEnd struct {
 func StudioEndFromReport(s StudioSession, report EndReport) StudioEnd {
 	switch {
 	case report.Interrupted:
-		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: interruptedMessage(report)}
+		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: cmp.Or(report.Reason, stopMessages[StopSpot])}
 	case report.BuildFailed:
 		return StudioEnd{State: StudioBuildFailed, Message: report.Reason, Details: report.ErrorReport}
 	case !s.StopAsked.IsZero():
-		return StudioStoppedEnd(s)
+		return StudioStoppedEnd(s).with(report)
 	case report.StopReason != "":
-		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}
+		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}.with(report)
 	case report.Reason == "" && report.ExitCode != nil && *report.ExitCode == 0:
 		return StudioEnd{State: StudioStopped, StopReason: StopItself, Message: stopMessages[StopItself]}
 	case report.Reason == "":
 		report.Reason = "The Studio's tool ended with an error. Its log says more."
 	}
 	return StudioEnd{State: StudioErrored, Message: report.Reason, Details: report.ErrorReport}
+}
+
+// with adds what went wrong while a session stopped, such as that its work could not be saved.
+func (e StudioEnd) with(report EndReport) StudioEnd {
+	if report.Reason != "" {
+		e.Message, e.Details = e.Message+" "+report.Reason, report.ErrorReport
+	}
+	return e
 }
 
 var stopMessages = map[StopReason]string{

@@ -129,6 +129,8 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/agent/steps", platform.ByAgent, a.Steps},
 		{http.MethodPost, "/agent/logs/:stream", platform.ByAgent, a.AppendLog},
 		{http.MethodPost, "/agent/end", platform.ByAgent, a.End},
+		{http.MethodPost, "/agent/checkpoints", platform.ByAgent, a.Checkpoints},
+		{http.MethodPost, "/agent/checkpoints/removed", platform.ByAgent, a.CheckpointsRemoved},
 
 		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
 		{http.MethodGet, "/api/user-info", platform.ByAgent, a.UserInfo},

@@ -63,6 +63,7 @@ CREATE INDEX checkpoints_by_studio ON checkpoints (studio_id, id);
 ALTER TABLE machines ADD studio_session_id TEXT REFERENCES studio_sessions;
 ALTER TABLE machines ADD work_id TEXT GENERATED ALWAYS AS (coalesce(run_id, studio_session_id)) VIRTUAL; -- NULL: a warm machine
 CREATE UNIQUE INDEX machine_of_studio_session ON machines (studio_session_id) WHERE studio_session_id IS NOT NULL;
+CREATE UNIQUE INDEX machine_of_work ON machines (work_id) WHERE work_id IS NOT NULL;
 DROP INDEX machines_warm;
 CREATE INDEX machines_warm ON machines (compute_env_id, state) WHERE run_id IS NULL AND studio_session_id IS NULL;
 

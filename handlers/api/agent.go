@@ -1,13 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -34,7 +34,7 @@ func (a *API) Claim(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.RunID == "" {
+	if m.WorkID() == "" {
 		return c.JSON(http.StatusAccepted, empty{})
 	}
 	spec, err := a.spec(c.Request().Context(), m)
@@ -44,7 +44,7 @@ func (a *API) Claim(c echo.Context) error {
 	return c.JSON(http.StatusOK, spec)
 }
 
-// claim waits a while for the work of a warm machine; without a run there is none yet.
+// claim waits a while for the work of a warm machine, which has none yet.
 func (a *API) claim(ctx context.Context, req platform.ClaimRequest) (platform.Machine, error) {
 	news, leave := a.listen("")
 	defer leave()
@@ -52,7 +52,7 @@ func (a *API) claim(ctx context.Context, req platform.ClaimRequest) (platform.Ma
 	defer limit.Stop()
 	for {
 		m, err := a.DB.Claim(ctx, req.MachineID, req.InstanceID, platform.HashToken(req.Key))
-		if err != nil || m.RunID != "" {
+		if err != nil || m.WorkID() != "" {
 			return m, err
 		}
 		select {
@@ -95,7 +95,22 @@ func (a *API) Reports(c echo.Context) error {
 }
 
 // spec gathers a machine's work.
-func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, error) {
+func (a *API) spec(ctx context.Context, m platform.Machine) (spec platform.Spec, err error) {
+	if m.StudioSessionID != "" {
+		spec, err = a.studioSpec(ctx, m)
+	} else {
+		spec, err = a.runSpec(ctx, m)
+	}
+	spec.LogOffsets = map[platform.LogStream]int64{}
+	for _, stream := range platform.LogStreams {
+		if err == nil {
+			spec.LogOffsets[stream], _, err = a.DB.LogSize(ctx, m.WorkID(), stream)
+		}
+	}
+	return spec, err
+}
+
+func (a *API) runSpec(ctx context.Context, m platform.Machine) (platform.Spec, error) {
 	run, err := a.DB.AnyRun(ctx, m.RunID)
 	if err != nil {
 		return platform.Spec{}, err
@@ -106,7 +121,7 @@ func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, erro
 	}
 	spec := platform.Spec{RunID: run.ID, WorkspaceID: run.WorkspaceID, Launch: run.Launch,
 		EnvConfigText: platform.TaskEnvironmentConfig(env.Config.TaskEnvironment()) + env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
-		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment), LogOffsets: map[platform.LogStream]int64{}}
+		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment)}
 	spec.Launch.RunName, spec.Launch.WorkDir = run.Name, run.WorkDir
 	if env.Platform != platform.PlatformLocal {
 		spec.Cloud = env.CloudSpec()
@@ -120,15 +135,10 @@ func (a *API) spec(ctx context.Context, m platform.Machine) (platform.Spec, erro
 		}
 		spec.ParamsJSON = string(text)
 	}
-	for _, stream := range platform.LogStreams {
-		if spec.LogOffsets[stream], _, err = a.DB.LogSize(ctx, run.ID, stream); err != nil {
-			return spec, err
-		}
-	}
 	return spec, nil
 }
 
-// Sync is an agent's heartbeat and its long poll for news.
+// Sync is an agent's heartbeat and its long poll for news. What came between two polls, the next one's answer tells.
 func (a *API) Sync(c echo.Context) error {
 	var req platform.SyncRequest
 	if err := readJSON(c, &req); err != nil {
@@ -138,39 +148,69 @@ func (a *API) Sync(c echo.Context) error {
 	if err := a.DB.Heartbeat(ctx, m, time.Now()); err != nil {
 		return err
 	}
-	news, leave := a.listen(m.RunID)
+	news, leave := a.listen(cmp.Or(m.RunID, m.StudioID))
 	defer leave()
+	first, err := a.wanted(ctx, m.ID)
+	if err != nil {
+		return err
+	}
+	if req.Usage != nil && m.StudioSessionID != "" {
+		if err := a.DB.StudioUsed(ctx, m, *req.Usage); err != nil {
+			return err
+		}
+	}
 	limit := time.NewTimer(min(max(req.Wait, 0), platform.MaxSyncWait))
 	defer limit.Stop()
 	for {
-		answer, err := a.wanted(ctx, m.ID)
+		now, err := a.wanted(ctx, m.ID)
 		if err != nil {
 			return err
 		}
-		if answer.Cancel != req.Cancel {
-			return c.JSON(http.StatusOK, answer)
+		if now.cancel != req.Cancel || !now.stopAt.Equal(first.stopAt) {
+			return c.JSON(http.StatusOK, now.answer())
 		}
 		select {
 		case <-news:
 		case <-limit.C:
-			return c.JSON(http.StatusOK, answer)
+			return c.JSON(http.StatusOK, now.answer())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// wanted tells what the portal wants of a machine now.
-func (a *API) wanted(ctx context.Context, machineID string) (platform.SyncResponse, error) {
-	m, err := a.DB.Machine(ctx, machineID)
-	if err != nil {
-		return platform.SyncResponse{}, err
+// wish is what the portal wants of a machine.
+type wish struct {
+	cancel bool
+	stopAt time.Time // the end of a Studio's lifespan; zero: there is none
+}
+
+func (w wish) answer() platform.SyncResponse {
+	return platform.SyncResponse{Cancel: w.cancel, StopIn: timeLeft(w.stopAt)}
+}
+
+// timeLeft is how long it is until a time, and more than 0 when it has gone by: 0 means that there is none.
+func timeLeft(until time.Time) time.Duration {
+	if until.IsZero() {
+		return 0
 	}
-	if !m.State.Wanted() {
-		return platform.SyncResponse{}, platform.Errorf(platform.CodeGone, "This machine's work is over.")
+	return max(time.Until(until), 1)
+}
+
+// wanted tells what the portal wants of a machine now.
+func (a *API) wanted(ctx context.Context, machineID string) (wish, error) {
+	m, err := a.DB.Machine(ctx, machineID)
+	switch {
+	case err != nil:
+		return wish{}, err
+	case !m.State.Wanted():
+		return wish{}, platform.Errorf(platform.CodeGone, "This machine's work is over.")
+	case m.StudioSessionID != "":
+		s, err := a.DB.StudioSession(ctx, m.StudioSessionID)
+		return wish{!s.StopAsked.IsZero(), s.StopAt}, err
 	}
 	run, err := a.DB.AnyRun(ctx, m.RunID)
-	return platform.SyncResponse{Cancel: !run.CancelAsked.IsZero()}, err
+	return wish{cancel: !run.CancelAsked.IsZero()}, err
 }
 
 // Steps takes what an agent saw happen.
@@ -219,49 +259,4 @@ func (a *API) End(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, empty{})
-}
-
-// waiters are the long polls that wait for news of a run.
-type waiters struct {
-	mu    sync.Mutex
-	byRun map[string]map[chan struct{}]struct{}
-}
-
-// listen tells of changes to a run until leave is called. The channel holds one token at most.
-func (a *API) listen(runID string) (news <-chan struct{}, leave func()) {
-	a.once.Do(func() {
-		a.waiters.byRun = map[string]map[chan struct{}]struct{}{}
-		a.DB.Subscribe(a.tellWaiters)
-	})
-	ch := make(chan struct{}, 1)
-	w := &a.waiters
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.byRun[runID] == nil {
-		w.byRun[runID] = map[chan struct{}]struct{}{}
-	}
-	w.byRun[runID][ch] = struct{}{}
-	return ch, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if delete(w.byRun[runID], ch); len(w.byRun[runID]) == 0 {
-			delete(w.byRun, runID)
-		}
-	}
-}
-
-func (a *API) tellWaiters(change platform.Change) {
-	if change.Kind != platform.ChangeRun && change.Kind != platform.ChangeMachine {
-		return
-	}
-	a.waiters.mu.Lock()
-	defer a.waiters.mu.Unlock()
-	for _, run := range []string{change.RunID, ""} { // "" are warm machines that wait for any run
-		for ch := range a.waiters.byRun[run] {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
-		}
-	}
 }

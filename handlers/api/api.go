@@ -23,6 +23,10 @@ type API struct {
 	PortalURL string
 	Version   string
 	Log       *slog.Logger
+	// Templates are the tools that Studios are made of.
+	Templates []platform.StudioTemplate
+	// StudioURL is where people open a Studio.
+	StudioURL func(studioID string) string
 
 	waiters waiters
 	once    sync.Once
