@@ -37,7 +37,9 @@ func (r Route) bodyLimit() string {
 }
 
 // stream tells whether the route's answer has no end of its own.
-func (r Route) stream() bool { return strings.HasSuffix(r.Path, "/events") }
+func (r Route) stream() bool {
+	return strings.HasSuffix(r.Path, "/events") || r.Path == "/agent/tunnel"
+}
 
 // routes lists everything that the portal answers. There is no other way in.
 func (s *Server) routes() []Route {
@@ -56,6 +58,7 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
 		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
 		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
+		{http.MethodGet, "/studios/:studio", platform.SignedIn, p.StudioByID},
 
 		{http.MethodGet, ws, platform.ViewPipelines, p.Workspace},
 		{http.MethodGet, ws + "/events", platform.ViewRuns, s.events},
@@ -146,6 +149,7 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/agent/steps", platform.ByAgent, a.Steps},
 		{http.MethodPost, "/agent/logs/:stream", platform.ByAgent, a.AppendLog},
 		{http.MethodPost, "/agent/end", platform.ByAgent, a.End},
+		{http.MethodGet, "/agent/tunnel", platform.ByAgent, s.tunnel},
 		{http.MethodPost, "/agent/checkpoints", platform.ByAgent, a.Checkpoints},
 		{http.MethodPost, "/agent/checkpoints/removed", platform.ByAgent, a.CheckpointsRemoved},
 
