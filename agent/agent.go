@@ -54,9 +54,10 @@ func Run(ctx context.Context, cfg Config) error {
 	defer give(nil)
 	go a.watchLeader(alive, give)
 	began := time.Now()
+	nextflow := cfg.Nextflow // what the work needs may be another
 	prepare := sync.OnceFunc(func() {
 		if a.Place != nil {
-			go a.prepare(alive)
+			go a.prepare(alive, nextflow)
 		}
 	})
 	var err error

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +81,10 @@ func (c *checkpoints) save(ctx context.Context, final bool) error {
 		return err
 	}
 	if n := len(made.unread); n > 0 {
-		c.say("%d files could not be read and are not saved, such as %q.", n, made.unread[0])
+		c.say("Not saved, because it could not be read: %s, such as %q.", countText(n, "file"), made.unread[0])
 	}
 	c.print, c.newest = print, began
-	c.say("The work is saved: %d files, %s, as an archive of %s.", made.files, sizeText(made.bytes), sizeText(made.size))
+	c.say("The work is saved: %s, %s, as an archive of %s.", countText(made.files, "file"), sizeText(made.bytes), sizeText(made.size))
 	c.saved(platform.CheckpointReport{ID: id, Saved: began.UTC(), Size: made.size, Files: made.files, Final: final})
 	return nil
 }
@@ -162,17 +161,4 @@ func forget(ctx context.Context, store Store, list []platform.CheckpointRef) (go
 		return nil
 	})
 	return gone, err
-}
-
-// sizeText is a number of bytes for people.
-func sizeText(n int64) string {
-	for _, unit := range []struct {
-		name string
-		size int64
-	}{{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}} {
-		if n >= unit.size {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.size), unit.name)
-		}
-	}
-	return cmp.Or(map[int64]string{1: "1 byte"}[n], fmt.Sprintf("%d bytes", n))
 }

@@ -138,7 +138,7 @@ func (s *studio) restore(ctx context.Context) (failure string) {
 	if err != nil {
 		return fmt.Sprintf("The kept work could not be brought back: %v. Start the Studio again; if that does not help, start it from an older checkpoint.", err)
 	}
-	note := fmt.Sprintf("%d files, %s", made.files, sizeText(made.bytes))
+	note := countText(made.files, "file") + ", " + sizeText(made.bytes)
 	s.say("The kept work is back: %s.", note)
 	s.steps.add(platform.StepRestored, time.Now(), note)
 	return ""
