@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -62,8 +64,13 @@ func (c *checkpoints) run(working, saving context.Context) {
 		if err := c.save(saving, false); err != nil && saving.Err() == nil {
 			c.say("The work could not be saved; it is tried again: %v.", err)
 		}
-		pause = max(c.every, saveShare*time.Since(began))
+		pause = c.pauseAfter(time.Since(began))
 	}
+}
+
+// pauseAfter is how long nothing is saved after a save that took so long.
+func (c *checkpoints) pauseAfter(took time.Duration) time.Duration {
+	return max(c.every, saveShare*took)
 }
 
 // save keeps the workspace, if anything in it has changed since it was last kept.
@@ -136,8 +143,24 @@ func (c *checkpoints) saveLast(ctx context.Context) (failure string) {
 	return fmt.Sprintf("%s: %v.", since, err)
 }
 
+// restoreTries is how often a checkpoint is read: what comes from afar may break off.
+const restoreTries = 2
+
 // restoreCheckpoint brings a checkpoint's files into an empty workspace.
 func restoreCheckpoint(ctx context.Context, store Store, ref platform.CheckpointRef, workspace string) (made workspaceArchive, err error) {
+	for range restoreTries {
+		made, err = restoreOnce(ctx, store, ref, workspace)
+		if err == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+			return made, err
+		}
+		if err := emptyFolder(workspace); err != nil {
+			return made, err
+		}
+	}
+	return made, err
+}
+
+func restoreOnce(ctx context.Context, store Store, ref platform.CheckpointRef, workspace string) (made workspaceArchive, err error) {
 	body, err := store.Get(ctx, platform.CheckpointKey(ref.StudioID, ref.CheckpointID))
 	if err != nil {
 		return made, err
@@ -147,18 +170,11 @@ func restoreCheckpoint(ctx context.Context, store Store, ref platform.Checkpoint
 	return unpackWorkspace(body, workspace)
 }
 
-// forget removes archives that nobody wants any more, and returns the ids of those that are gone.
-func forget(ctx context.Context, store Store, list []platform.CheckpointRef) (gone []string, err error) {
-	var mu sync.Mutex
-	err = each(ctx, list, func(ctx context.Context, ref platform.CheckpointRef) error {
-		err := store.Delete(ctx, platform.CheckpointKey(ref.StudioID, ref.CheckpointID))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		gone = append(gone, ref.CheckpointID)
-		return nil
-	})
-	return gone, err
+// emptyFolder removes all that is in a folder.
+func emptyFolder(folder string) error {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, e.Name())))
+	}
+	return err
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"wherry/platform"
 )
@@ -83,25 +82,4 @@ func (c *checkpointReports) run(ctx context.Context) error {
 		case <-c.wake:
 		}
 	}
-}
-
-// forget removes the archives that the portal wants removed, and tells which are gone. What fails is asked for again of
-// the next session.
-func (s *studio) forget(ctx context.Context) {
-	if len(s.session.Forget) == 0 {
-		return
-	}
-	began := time.Now()
-	gone, err := forget(ctx, s.store, s.session.Forget)
-	if err != nil && ctx.Err() == nil {
-		s.Log.Warn("checkpoints could not be removed; the next session tries again", "error", err)
-	}
-	if len(gone) == 0 {
-		return
-	}
-	if err := s.portal.call(ctx, http.MethodPost, "/agent/checkpoints/removed", gone, nil); err != nil {
-		s.Log.Warn("the portal was not told which checkpoints are removed", "error", err)
-		return
-	}
-	s.Log.Info("checkpoints are removed", "count", len(gone), "took", time.Since(began))
 }

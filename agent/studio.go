@@ -155,7 +155,8 @@ func (s *studio) beginCheckpoints(ctx context.Context) (failure string) {
 	if err := s.checkpoints.begin(ctx, own); err != nil {
 		return fmt.Sprintf("The Studio's workspace cannot be read on the machine: %v.", err)
 	}
-	s.background.Go(func() { s.forget(s.during) })
+	s.removeParts()
+	s.background.Go(func() { s.removeUnwanted(s.during) })
 	return ""
 }
 

@@ -166,7 +166,7 @@ func (r *containerRunner) kill(cmd *exec.Cmd) {
 	ctx, cancel := context.WithTimeout(context.Background(), dockerLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "docker", "rm", "--force", "--volumes", r.containerName()).CombinedOutput()
-	if err != nil && !strings.Contains(string(out), "No such container") {
+	if err != nil && !bytes.Contains(out, []byte("No such container")) && !bytes.Contains(out, []byte("already in progress")) { // it goes by itself
 		r.Log.Warn("docker does not end the tool", "error", err, "output", string(out))
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
