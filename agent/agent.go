@@ -137,7 +137,7 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 	failure := a.settle(alive)
 	go a.sync(alive, give)
 	if a.Place != nil {
-		go a.watchInterruption(working)
+		go a.watchInterruption(alive)
 	}
 	a.disks.release = a.reserve()
 	defer a.disks.release()

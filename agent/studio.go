@@ -20,7 +20,7 @@ type studio struct {
 	workspace string   // the folder that is kept
 	output    *os.File // the session's log
 	runner    runner
-	port      atomic.Int32 // on 127.0.0.1, where the tool listens; 0: nowhere yet
+	port      atomic.Int32 // on 127.0.0.1, where the tool answers; 0: it does not
 	lifespan  lifespan
 	meter     *meter
 	packages  *packages // nil: none are wanted

@@ -155,7 +155,6 @@ func (s *studio) startTool() (t *startedTool, failure string) {
 	if err != nil {
 		return nil, fmt.Sprintf("%s could not be started on the machine: %v.", s.session.Template.Name, err)
 	}
-	s.port.Store(int32(port))
 	s.steps.add(platform.StepToolStarted, time.Now(), "")
 	return &startedTool{cmd: cmd, port: port, from: info.Size(), ended: ended}, ""
 }
@@ -201,6 +200,7 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 	ready := make(chan error, 1)
 	go func() { ready <- s.awaitReady(ctx, t) }()
 	defer s.runner.kill(t.cmd)
+	defer s.port.Store(0)
 	for {
 		select {
 		case <-t.ended:
@@ -213,6 +213,7 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 			switch {
 			case err == nil:
 				t.ready = true
+				s.port.Store(int32(t.port))
 				s.steps.add(platform.StepToolReady, time.Now(), "")
 				s.lifespan.begin(s.session.StopIn)
 			case errors.Is(err, errPortTaken):
@@ -270,6 +271,9 @@ func (s *studio) judge(working context.Context, t *startedTool) platform.EndRepo
 		return *end
 	}
 	end := howItEnded(s.session.Template.Name, t.cmd.ProcessState)
+	if end.Reason == "" && !t.ready {
+		end.Reason = s.session.Template.Name + " ended before it answered at its port."
+	}
 	if end.Reason == "" {
 		return end
 	}

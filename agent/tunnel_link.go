@@ -18,8 +18,8 @@ const (
 	tunnelMaxPause = time.Second
 )
 
-// errNoTool means that the tool does not run yet.
-var errNoTool = errors.New("the tool has not started yet")
+// errNoTool means that the tool does not answer yet, or no more.
+var errNoTool = errors.New("the tool does not answer")
 
 // keepTunnel keeps a tunnel to the portal open until ctx is done. A portal that wants nothing more of the machine says so
 // here, too.
@@ -50,7 +50,7 @@ func (s *studio) keepTunnel(ctx context.Context, give context.CancelCauseFunc) {
 	}
 }
 
-// dialTool makes a connection to the tool, and to nothing else.
+// dialTool makes a connection to the tool, and to nothing else: not to who has its port before or after it.
 func (s *studio) dialTool(ctx context.Context) (net.Conn, error) {
 	port := s.port.Load()
 	if port == 0 {

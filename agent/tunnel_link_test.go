@@ -83,10 +83,10 @@ func TestATunnelThatThePortalWantsNoMoreEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestTheTunnelLeadsNowhereBeforeTheToolRuns(t *testing.T) {
+func TestTheTunnelLeadsNowhereBeforeTheToolAnswers(t *testing.T) {
 	t.Parallel()
 	s := &studio{}
-	if conn, err := s.dialTool(t.Context()); err == nil || conn != nil || !strings.Contains(err.Error(), "not started") {
+	if conn, err := s.dialTool(t.Context()); err == nil || conn != nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("%v, %v", conn, err)
 	}
 }
