@@ -28,6 +28,7 @@ type settings struct {
 	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
+	studios  studioSettings
 
 	// The names of these two are those that users of the reference platform have in their deployments.
 	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
@@ -63,6 +64,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	}
 	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
+	}
+	if s.studios, err = readStudioSettings(); err != nil {
+		return s, nil, err
 	}
 	return s, flags.Args(), s.check()
 }

@@ -152,10 +152,10 @@ func StudioEndFromReport(s StudioSession, report EndReport) StudioEnd {
 	switch {
 	case report.Interrupted:
 		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: cmp.Or(report.Reason, stopMessages[StopSpot])}
-	case report.BuildFailed:
-		return StudioEnd{State: StudioBuildFailed, Message: report.Reason, Details: report.ErrorReport}
 	case !s.StopAsked.IsZero():
 		return StudioStoppedEnd(s).with(report)
+	case report.BuildFailed:
+		return StudioEnd{State: StudioBuildFailed, Message: cmp.Or(report.Reason, "Its packages could not be installed. Its log says more."), Details: report.ErrorReport}
 	case report.StopReason != "":
 		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}.with(report)
 	case report.Reason == "" && report.ExitCode != nil && *report.ExitCode == 0:
