@@ -34,22 +34,20 @@ const (
 	dockerLook = time.Second
 )
 
-// dockerWorks tells whether there is Docker. Where it is installed it may still be starting.
+// dockerWorks tells whether there is Docker. Where it is installed its daemon may still be starting.
 func (s *studio) dockerWorks(ctx context.Context) bool {
-	if _, err := exec.LookPath("docker"); err != nil {
-		return false
-	}
 	for until := time.Now().Add(s.DockerWait); ; {
-		err := exec.CommandContext(ctx, "docker", "version").Run()
-		if err == nil || ctx.Err() != nil {
-			return err == nil
+		out, err := exec.CommandContext(ctx, "docker", "version").CombinedOutput()
+		if err == nil {
+			return true
 		}
-		if time.Now().After(until) {
-			s.Log.Warn("docker does not work", "error", err)
+		if !bytes.Contains(out, []byte("daemon")) || time.Now().After(until) {
+			s.Log.Warn("docker does not work", "error", err, "output", string(out))
 			return false
 		}
 		select {
 		case <-ctx.Done():
+			return false
 		case <-time.After(dockerLook):
 		}
 	}
