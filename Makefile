@@ -24,6 +24,9 @@ AXE_DIR := $(TOOLS)/axe-core-$(AXE)
 # MOTO plays AWS in the tests. Its version and those of all that it needs stand in cloud/aws/awstest/requirements.txt.
 MOTO := $(TOOLS)/moto-5.2.5
 
+# JUPYTER is JupyterLab for Studios on this host. All that it needs stands in jupyter/requirements.txt.
+JUPYTER := $(TOOLS)/jupyterlab-4.6.6
+
 # The agents for machines in a cloud. They are built before the program that embeds them, and only when what they are built
 # from has changed.
 AGENTS := $(foreach arch,amd64 arm64,agent/binaries/files/wherry-agent-linux-$(arch).gz)
@@ -64,6 +67,11 @@ demo: build java ## a portal with examples; ARGS=--once runs one and stops, ARGS
 	  nextflow=$(CURDIR)/nextflow/nextflow
 	fi
 	export WHERRY_NEXTFLOW=$$nextflow
+	# A Studio to try takes JupyterLab; a run that is launched once does not wait for it.
+	if [ -z "$(filter --once --aws-sandbox,$(ARGS))" ] && ! command -v jupyter-lab >/dev/null; then
+	  $(MAKE) $(JUPYTER)/ready
+	  export PATH=$(JUPYTER)/bin:$$PATH
+	fi
 	if [ -n "$(filter --aws-sandbox,$(ARGS))" ]; then
 	  $(MAKE) $(MOTO)/ready sandbox >&2
 	  MOTO_SERVER=$(MOTO)/bin/moto_server exec bin/wherry-sandbox --bucket wherry-sandbox bin/wherry demo --aws s3://wherry-sandbox/work $(filter-out --aws-sandbox,$(ARGS))
@@ -76,14 +84,16 @@ TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \
   PLAYWRIGHT_DRIVER_PATH=$(DRIVER) PLAYWRIGHT_NODEJS_PATH=$$(command -v node) \
   CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser)} \
   AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots \
-  MOTO_SERVER=$$([ -f $(MOTO)/ready ] && echo $(MOTO)/bin/moto_server || true)
+  MOTO_SERVER=$$([ -f $(MOTO)/ready ] && echo $(MOTO)/bin/moto_server || true) \
+  JUPYTER=$$([ -f $(JUPYTER)/ready ] && echo $(JUPYTER)/bin/jupyter || true)
 
-# One package after the other: those with real Nextflow, moto and a browser fill two cores by themselves.
+# The tests of the whole, with real Nextflow, moto and a browser, come last and by themselves: they fill two cores.
 test: build test-tools ## everything, the browser tests included
 	@$(GO) vet ./...
 	mkdir -p bin/shots
 	node --test static/*.test.mjs >&2
-	$(TEST_ENV) $(GO) test -p 1 -count=1 -timeout 14m ./...
+	$(TEST_ENV) $(GO) test -p 2 -count=1 -timeout 10m $$($(GO) list ./... | grep -v /e2e)
+	$(TEST_ENV) $(GO) test -p 1 -count=1 -timeout 12m ./e2e/...
 
 check: generate java nextflow ## what is quick, without browser and Nextflow
 	@$(GO) vet ./...
@@ -123,7 +133,7 @@ $(JARS): nextflow/pom.xml nextflow/jars.sha256 | java
 	fi
 	nextflow/fetch.sh $(JARS)
 
-test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(MOTO)/ready plugin
+test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(MOTO)/ready $(JUPYTER)/ready plugin
 
 $(TOOLS)/browser:
 	@mkdir -p $(TOOLS)
@@ -149,17 +159,22 @@ $(DRIVER): | $(TOOLS)/browser
 $(AXE_DIR): | $(TOOLS)/browser
 	@$(call npm_get,axe-core,$(AXE),$(AXE_SHA256))
 
-# The scripts of a venv name its folder, so it is made in its place, and the file ready tells that it is whole.
-$(MOTO)/ready: cloud/aws/awstest/requirements.txt
-	@mkdir -p $(TOOLS)
+# venv FOLDER REQUIREMENTS: a venv with what a locked list names. Its scripts name its folder, so it is made in its place, and
+# the file ready tells that it is whole.
+define venv
+	mkdir -p $(TOOLS)
 	if ! python3 -c 'import ensurepip' 2>/dev/null; then
 	  $(call apt,python3 python3-venv)
 	fi
-	rm -f $@
-	rm -rf $(MOTO)
-	python3 -m venv $(MOTO)
-	$(MOTO)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< >&2
-	touch $@
+	rm -rf $(1)
+	python3 -m venv $(1)
+	$(1)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(2) >&2
+	touch $(1)/ready
+endef
+$(MOTO)/ready: cloud/aws/awstest/requirements.txt
+	@$(call venv,$(MOTO),$<)
+$(JUPYTER)/ready: jupyter/requirements.txt
+	@$(call venv,$(JUPYTER),$<)
 
 # The nf-tower plugin, for the tests that want the real one; where it is not at hand they say that they were skipped.
 NF_TOWER := ../shared/nextflow/nf-tower-1.9.3.zip

@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"cloud/aws/image":       {"platform"},
 	"cloud/aws/prices":      {"platform"},
 	"db":                    {"platform"},
-	"agent":                 {"tunnel", "platform"},
+	"agent":                 {"cloud/processes", "tunnel", "platform"},
 	"tunnel":                {},
 	"web/studios":           {"tunnel", "views", "static", "db", "platform"},
 	"agent/binaries":        {},

@@ -141,7 +141,7 @@ func (a *AWSCloud) clean(errs FieldErrors) {
 		{"instanceProfileArn", a.InstanceProfileARN, "An instance profile's ARN looks like arn:aws:iam::123456789012:instance-profile/Name.", profileARNForm},
 		{"ebsKmsKeyId", a.EBSKMSKeyID, "Enter a key's id, ARN or alias, such as alias/disks.", kmsKeyForm},
 		{"logGroup", a.LogGroup, "A log group's name has letters, digits and . - _ / #, at most 512.", logGroupForm},
-		{"nextflowVersion", a.NextflowVersion, "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.", nextflowForm},
+		{"nextflowVersion", a.NextflowVersion, "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.", NextflowForm},
 	} {
 		if f.value != "" && !f.form.MatchString(f.value) {
 			errs.Add(f.field, "%s", f.example)

@@ -54,8 +54,9 @@ var (
 	envNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 	sessionPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	revisionForm   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_./+@-]*$`)
-	nextflowForm   = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,3}(-edge)?$`) // the tags of the image nextflow/nextflow
-	projectName    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*(/\.?[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)?$`)
+	// NextflowForm is that of the tags of the image nextflow/nextflow.
+	NextflowForm = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,3}(-edge)?$`)
+	projectName  = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*(/\.?[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)?$`)
 )
 
 // reservedEnv are the variables that the agent sets itself; a launch that set them would break or betray the run.
@@ -94,7 +95,7 @@ func (l *Launch) Clean() error {
 	if l.SessionID != "" && !sessionPattern.MatchString(l.SessionID) {
 		errs.Add("sessionId", "This is not a Nextflow session id.")
 	}
-	if l.NextflowVersion != "" && !nextflowForm.MatchString(l.NextflowVersion) {
+	if l.NextflowVersion != "" && !NextflowForm.MatchString(l.NextflowVersion) {
 		errs.Add("nextflowVersion", "A version of Nextflow looks like 24.10.0 or 25.04.0-edge.")
 	}
 	if l.TimeLimit < 0 || l.TimeLimit > MaxTimeLimit {
@@ -112,7 +113,7 @@ func (l *Launch) CleanFor(env ComputeEnv) error {
 	if l.WorkDir != "" {
 		checkWorkDir(errs, env.Platform, l.WorkDir)
 	}
-	if !env.InCloud() && nextflowForm.MatchString(l.NextflowVersion) { // another is wrong, and shown as it was typed
+	if !env.InCloud() && NextflowForm.MatchString(l.NextflowVersion) { // another is wrong, and shown as it was typed
 		l.NextflowVersion = ""
 	}
 	l.RelaunchInterrupted = l.RelaunchInterrupted && env.Config.Spot

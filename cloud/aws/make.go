@@ -119,6 +119,7 @@ const (
 	tagEnvironment = "wherry:environment"
 	tagMachine     = "wherry:machine"
 	tagRun         = "wherry:run"
+	tagStudio      = "wherry:studio"
 	tagUser        = "wherry:user"
 )
 

@@ -112,7 +112,7 @@ func (a *AWS) decide(ctx context.Context, l *launching, attempt int) (placement,
 	if profile == "" {
 		profile = "arn:aws:iam::" + l.account + ":instance-profile/" + ForgeName(env.ID)
 	}
-	return placement{Version: placementVersion, Attempt: attempt, Place: places[0], Region: env.Region, InstanceType: instanceType(env),
+	return placement{Version: placementVersion, Attempt: attempt, Place: places[0], Region: env.Region, InstanceType: InstanceType(env),
 		Spot: env.Config.Spot, ImageID: awssdk.ToString(image.ImageId), RootDevice: awssdk.ToString(image.RootDeviceName),
 		DiskGiB: int32(bootSize(env)), Encrypted: env.Config.EBSEncrypted, KMSKeyID: env.Config.EBSKMSKeyID,
 		KeyPair: env.Config.EC2KeyPair, SecurityGroups: env.Config.SecurityGroups, ProfileARN: profile, Tags: a.machineTags(l),
@@ -138,10 +138,10 @@ func agentArch(arm64 bool) string {
 
 // machineTags are on the instance and its disk. A tag's value takes 256 characters.
 func (a *AWS) machineTags(l *launching) []platform.Label {
-	name := "wherry " + cmp.Or(l.req.Name, l.req.RunID, "warm "+l.req.MachineID)
+	name := "wherry " + cmp.Or(l.req.Name, l.req.RunID, l.req.StudioID, "warm "+l.req.MachineID)
 	tags := []platform.Label{{Name: "Name", Value: name}, {Name: tagPortal, Value: a.PortalID},
 		{Name: tagWorkspace, Value: fmt.Sprint(l.env.WorkspaceID)}, {Name: tagEnvironment, Value: l.env.ID}, {Name: tagMachine, Value: l.req.MachineID}}
-	for _, t := range []platform.Label{{Name: tagRun, Value: l.req.RunID}, {Name: tagUser, Value: l.req.UserName}} {
+	for _, t := range []platform.Label{{Name: tagRun, Value: l.req.RunID}, {Name: tagStudio, Value: l.req.StudioID}, {Name: tagUser, Value: l.req.UserName}} {
 		if t.Value != "" {
 			tags = append(tags, t)
 		}
@@ -205,7 +205,7 @@ func (a *AWS) places(ctx context.Context, l *launching) ([]place, error) {
 	case !slices.ContainsFunc(all, func(p place) bool { return a.refused.has(l.inZone(p)) }):
 		return nil, noAddress(all, "")
 	}
-	return nil, noRoom(instanceType(l.env), l.env.Config.Spot, all, "")
+	return nil, noRoom(InstanceType(l.env), l.env.Config.Spot, all, "")
 }
 
 func (a *AWS) isRefused(l *launching, p place) bool {
@@ -214,7 +214,7 @@ func (a *AWS) isRefused(l *launching, p place) bool {
 
 // inZone and inSubnet are what a place offers to the launch.
 func (l *launching) inZone(p place) offering {
-	return offering{l.account, l.env.Region, instanceType(l.env), p.Zone, l.env.Config.Spot}
+	return offering{l.account, l.env.Region, InstanceType(l.env), p.Zone, l.env.Config.Spot}
 }
 
 func (l *launching) inSubnet(p place) offering {

@@ -62,6 +62,9 @@ func (a *AWS) launching(ctx context.Context, env platform.ComputeEnv, req cloud.
 	if err != nil {
 		return nil, err
 	}
+	if req.Spot != nil {
+		env.Config.Spot = *req.Spot
+	}
 	l := &launching{env: env, req: req, cfg: cfg, sessionKey: sessionKey(c)}
 	l.account, err = a.accounts.get(ctx, l.sessionKey, func(ctx context.Context) (string, error) { return account(ctx, cfg) })
 	return l, err

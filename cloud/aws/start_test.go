@@ -131,6 +131,33 @@ func TestALaunchHasEveryOptionOfTheEnvironment(t *testing.T) {
 	says(t, w.userData(0), "ARCH='arm64'", "DIGEST='"+digests["arm64"]+"'")
 }
 
+func TestAStudioIsOnSpotOrNotAsItselfSays(t *testing.T) {
+	t.Parallel()
+	w := newMachineWorld(t)
+	w.env.Config.Spot = true
+	w.failWith("RunInstances", refusal("InvalidParameter", "only the request is looked at"))
+	for i, spot := range []bool{false, true} {
+		id := platform.NewID()
+		r := w.request(id)
+		r.RunID, r.StudioID, r.Name, r.Spot = "", "0StudioStudioS", "notes", &spot
+		_, err := w.aws.Start(t.Context(), w.env, r)
+		kind(t, err, cloud.KindInvalid)
+		launches := w.launches()
+		if len(launches) != i+1 {
+			t.Fatalf("%d launches", len(launches))
+		}
+		got := launches[i].Params
+		if market := got.Get("InstanceMarketOptions.MarketType"); (market == "spot") != spot {
+			t.Errorf("Spot is %t, and the market %q", spot, market)
+		}
+		text := got.Encode()
+		says(t, text, "wherry+notes", "wherry%3Astudio", "0StudioStudioS")
+		if strings.Contains(text, "wherry%3Arun") {
+			t.Errorf("a Studio has the tag of a run: %s", text)
+		}
+	}
+}
+
 func keysOf[K comparable, V any](m map[K]V) func(func(K) bool) {
 	return func(yield func(K) bool) {
 		for k := range m {

@@ -22,8 +22,8 @@ var defaultTypes = map[[2]bool]string{
 	{false, true}: "g4dn.xlarge", {true, true}: "g5g.xlarge",
 }
 
-// instanceType is the environment's type, or the default for its architecture.
-func instanceType(env platform.ComputeEnv) string {
+// InstanceType is the type of an environment's machines: the one that it names, or the default for its architecture.
+func InstanceType(env platform.ComputeEnv) string {
 	if env.Config.InstanceType != "" {
 		return env.Config.InstanceType
 	}
@@ -57,7 +57,7 @@ func (a *AWS) Validate(ctx context.Context, env platform.ComputeEnv) error {
 	var found []types.Subnet
 	var keyError error
 	g, groupCtx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { v.kind, err = findType(groupCtx, cfg, instanceType(env)); return err })
+	g.Go(func() (err error) { v.kind, err = findType(groupCtx, cfg, InstanceType(env)); return err })
 	g.Go(func() (err error) { v.image, err = findImage(groupCtx, cfg, env); return err })
 	g.Go(func() (err error) { found, err = networkOf(groupCtx, cfg, env); return err })
 	g.Go(func() (err error) { groups, err = findGroups(groupCtx, cfg, env.Config.SecurityGroups); return err })
@@ -161,7 +161,7 @@ func findKeyPair(ctx context.Context, cfg awssdk.Config, name string) error {
 }
 
 func (v *validation) checkType() {
-	name := instanceType(v.env)
+	name := InstanceType(v.env)
 	if v.kind == nil {
 		v.errors.Add("instanceType", "%s is not offered in %s. Choose another type.", name, v.env.Region)
 		return

@@ -44,13 +44,12 @@ type Options struct {
 
 // The forms of what goes into a script and a file of another language. None has quotes, spaces or signs of those.
 var (
-	regionForm   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	nextflowForm = regexp.MustCompile(`^[0-9]{2}\.[0-9]{2}\.[0-9]{1,2}(-edge)?$`)
-	pluginForm   = regexp.MustCompile(`^[a-z][a-z0-9-]{1,60}(@[0-9][0-9A-Za-z.-]{0,40})?$`)
-	imageForm    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?$`)
-	urlForm      = regexp.MustCompile(`^https?://[a-zA-Z0-9.:\[\]-]+(/[a-zA-Z0-9._~/-]*)?$`)
-	digestForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	versionForm  = regexp.MustCompile(`^[0-9A-Za-z.+-]{1,100}$`)
+	regionForm  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	pluginForm  = regexp.MustCompile(`^[a-z][a-z0-9-]{1,60}(@[0-9][0-9A-Za-z.-]{0,40})?$`)
+	imageForm   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?$`)
+	urlForm     = regexp.MustCompile(`^https?://[a-zA-Z0-9.:\[\]-]+(/[a-zA-Z0-9._~/-]*)?$`)
+	digestForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	versionForm = regexp.MustCompile(`^[0-9A-Za-z.+-]{1,100}$`)
 )
 
 // check says what cannot be in a recipe, by the name of the option.
@@ -63,7 +62,7 @@ func (o Options) check() error {
 	}{
 		{"region", o.Region, regionForm, "eu-west-1"},
 		{"arch", o.Arch, regexp.MustCompile(`^(amd64|arm64)$`), "amd64 or arm64"},
-		{"nextflow", o.Nextflow, nextflowForm, DefaultNextflow},
+		{"nextflow", o.Nextflow, platform.NextflowForm, DefaultNextflow},
 		{"version", o.WherryVersion, versionForm, "1.2.3"},
 	} {
 		if !f.form.MatchString(f.value) {

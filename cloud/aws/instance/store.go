@@ -135,4 +135,12 @@ func (s *store) List(ctx context.Context, prefix string) (keys []string, err err
 	return keys, nil
 }
 
+// Delete removes an object. S3 says the same whether there was one or not.
+func (s *store) Delete(ctx context.Context, key string) error {
+	if _, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: s.key(key)}); err != nil {
+		return fmt.Errorf("S3 did not remove %s: %w", key, err)
+	}
+	return nil
+}
+
 func (s *store) key(key string) *string { return awssdk.String(s.prefix + key) }
