@@ -113,6 +113,7 @@ func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 	p.start()
 	runCell(t, tab, "print('still', x)", "still 42") // the kernel lives on
 
+	must(t, tab.Close())
 	_, err = page.Goto(p.url + "/orgs/lab/workspaces/rivers/studios/" + p.studio(m, "notes").ID)
 	must(t, err)
 	must(t, page.GetByText("Stop…").First().Click())
