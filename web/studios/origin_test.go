@@ -118,6 +118,9 @@ func TestOneOriginForAllStudiosIsInOneStudioAtATime(t *testing.T) {
 			t.Errorf("%s: %d %s", c.says, status, body)
 		}
 	}
+	if status, body, _ := b.get(shared+"/worker.js", header("Service-Worker", "script")); status != http.StatusForbidden || contains(body, "one at") {
+		t.Errorf("a service worker, which would be one for all Studios: %d %s", status, body)
+	}
 	if status, _, _ := b.get(shared+"/", header("Host", "elsewhere.example")); status != http.StatusNotFound {
 		t.Errorf("another host: %d", status)
 	}

@@ -99,8 +99,12 @@ func (s *Studios) Beside(portal http.Handler) http.Handler {
 // Shared is the one origin for all Studios, where they have no names of their own: the grant says which Studio is meant.
 func (s *Studios) Shared() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.Origins.isShared(r.Host) {
+		switch {
+		case !s.Origins.isShared(r.Host):
 			s.refuse(w, r, noSuchStudio)
+			return
+		case r.Header.Get("Service-Worker") != "": // it would see what belongs to the other Studios, their tickets too
+			s.refuse(w, r, noWorkers)
 			return
 		}
 		g, _ := s.grantOf(r)
