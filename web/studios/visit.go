@@ -86,6 +86,14 @@ type takenOver struct {
 
 func (t *takenOver) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
+// WriteHeader leaves out what a tool says before its answer (1xx): its headers come here as the tool wrote them, with cookies for
+// the portal or other Studios.
+func (t *takenOver) WriteHeader(status int) {
+	if status >= 200 {
+		t.ResponseWriter.WriteHeader(status)
+	}
+}
+
 func (t *takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
 	if err == nil {
