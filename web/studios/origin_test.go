@@ -50,6 +50,22 @@ func TestHostsOfStudiosAreKnownHoweverTheyAreWritten(t *testing.T) {
 	}
 }
 
+func TestThePortalsOwnNameIsNoStudios(t *testing.T) {
+	t.Parallel()
+	id := platform.NewID()
+	for _, domain := range []string{"wherry.example.org", "example.org"} {
+		o := NewOrigins("https://Wherry.example.org:8443", domain, "")
+		for _, host := range []string{"wherry.example.org", "WHERRY.example.org:8443"} {
+			if got, ours := o.find(host); got != "" || ours {
+				t.Errorf("with Studios below %s, %s is taken for theirs", domain, host)
+			}
+		}
+		if got, ours := o.find(label(id) + "." + domain); got != id || !ours {
+			t.Errorf("below %s: %q, %v", domain, got, ours)
+		}
+	}
+}
+
 func TestWhereStudiosAreFollowsFromTheSettings(t *testing.T) {
 	t.Parallel()
 	id := platform.NewID()

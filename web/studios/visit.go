@@ -13,8 +13,8 @@ import (
 
 // visit joins a request of a member with the Studio's tool.
 func (s *Studios) visit(w http.ResponseWriter, r *http.Request, studioID string) {
-	g, held := s.grantOf(r)
-	if !held || g.Studio != studioID {
+	g, held := s.grantOf(r, studioID)
+	if studioID == "" || !held {
 		s.askForGrant(w, r, studioID)
 		return
 	}
