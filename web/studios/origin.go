@@ -31,17 +31,27 @@ func NewOrigins(portalURL, domain, shared string) Origins {
 	if err != nil {
 		return o
 	}
-	o.scheme, o.port, o.portal = portal.Scheme, portal.Port(), strings.ToLower(portal.Hostname())
+	asBrowsersWrite(portal)
+	o.scheme, o.port, o.portal = portal.Scheme, portal.Port(), portal.Hostname()
 	switch {
 	case o.domain != "":
 	case shared != "":
 		if u, err := url.Parse(shared); err == nil {
+			asBrowsersWrite(u)
 			o.shared = u
 		}
 	case ownHost(portal.Hostname()):
 		o.domain = LocalDomain
 	}
 	return o
+}
+
+// asBrowsersWrite makes an address what browsers send as Origin, with which it is compared: without capitals and the usual port.
+func asBrowsersWrite(u *url.URL) {
+	u.Host = strings.ToLower(u.Host)
+	if usual := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; usual != "" {
+		u.Host = strings.TrimSuffix(u.Host, usual)
+	}
 }
 
 // ownHost tells whether a name means another host everywhere else.

@@ -77,6 +77,11 @@ func TestWhereStudiosAreFollowsFromTheSettings(t *testing.T) {
 		{"https://wherry.example.org", "s.example.net", "", "https://" + label(id) + ".s.example.net"},
 		{"https://wherry.example.org", "", "https://wherry.example.org:8443", "https://wherry.example.org:8443"},
 		{"http://127.0.0.1:8080", "", "http://127.0.0.1:8081", "http://127.0.0.1:8081"},
+		// As browsers write them in Origin.
+		{"https://Wherry.example.org:443", "s.example.net", "", "https://" + label(id) + ".s.example.net"},
+		{"http://wherry.example.org:80", "s.example.net", "", "http://" + label(id) + ".s.example.net"},
+		{"http://wherry.example.org:443", "s.example.net", "", "http://" + label(id) + ".s.example.net:443"},
+		{"http://wherry.example.org", "", "https://Studios.example.org:443", "https://studios.example.org"},
 	} {
 		if got := NewOrigins(c.portal, c.domain, c.shared).URL(id); got != c.want {
 			t.Errorf("%+v: %q", c, got)
