@@ -135,7 +135,8 @@ func TestASpotNoticeSavesTheWorkWhileTheToolIsAskedToStop(t *testing.T) {
 	if len(p.checkpoints()) != 1 {
 		t.Errorf("nothing changed after the first checkpoint, and there are %+v", p.checkpoints())
 	}
-	contains(t, "the kept end", place.read(t, s.KeptFolder()+"/"+platform.KeptEnd), `"interrupted":true`, p.checkpoints()[0].ID)
+	contains(t, "the kept end", place.read(t, s.KeptFolder()+"/"+platform.KeptEnd), `"interrupted":true`)
+	contains(t, "the kept list of checkpoints", place.read(t, s.KeptFolder()+"/"+platform.KeptCheckpointList), p.checkpoints()[0].ID)
 	contains(t, "the kept log", place.read(t, s.KeptFolder()+"/"+platform.KeptOutput), "The tool is asked to end.")
 }
 
