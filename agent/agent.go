@@ -54,9 +54,10 @@ func Run(ctx context.Context, cfg Config) error {
 	defer give(nil)
 	go a.watchLeader(alive, give)
 	began := time.Now()
+	nextflow := cfg.Nextflow // what the work needs may be another
 	prepare := sync.OnceFunc(func() {
 		if a.Place != nil {
-			go a.prepare(alive)
+			go a.prepare(alive, nextflow)
 		}
 	})
 	var err error
@@ -136,7 +137,7 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 	failure := a.settle(alive)
 	go a.sync(alive, give)
 	if a.Place != nil {
-		go a.watchInterruption(working)
+		go a.watchInterruption(alive)
 	}
 	a.disks.release = a.reserve()
 	defer a.disks.release()

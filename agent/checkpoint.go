@@ -1,12 +1,13 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -63,8 +64,13 @@ func (c *checkpoints) run(working, saving context.Context) {
 		if err := c.save(saving, false); err != nil && saving.Err() == nil {
 			c.say("The work could not be saved; it is tried again: %v.", err)
 		}
-		pause = max(c.every, saveShare*time.Since(began))
+		pause = c.pauseAfter(time.Since(began))
 	}
+}
+
+// pauseAfter is how long nothing is saved after a save that took so long.
+func (c *checkpoints) pauseAfter(took time.Duration) time.Duration {
+	return max(c.every, saveShare*took)
 }
 
 // save keeps the workspace, if anything in it has changed since it was last kept.
@@ -82,10 +88,10 @@ func (c *checkpoints) save(ctx context.Context, final bool) error {
 		return err
 	}
 	if n := len(made.unread); n > 0 {
-		c.say("%d files could not be read and are not saved, such as %q.", n, made.unread[0])
+		c.say("Not saved, because it could not be read: %s, such as %q.", countText(n, "file"), made.unread[0])
 	}
 	c.print, c.newest = print, began
-	c.say("The work is saved: %d files, %s, as an archive of %s.", made.files, sizeText(made.bytes), sizeText(made.size))
+	c.say("The work is saved: %s, %s, as an archive of %s.", countText(made.files, "file"), sizeText(made.bytes), sizeText(made.size))
 	c.saved(platform.CheckpointReport{ID: id, Saved: began.UTC(), Size: made.size, Files: made.files, Final: final})
 	return nil
 }
@@ -137,8 +143,24 @@ func (c *checkpoints) saveLast(ctx context.Context) (failure string) {
 	return fmt.Sprintf("%s: %v.", since, err)
 }
 
+// restoreTries is how often a checkpoint is read: what comes from afar may break off.
+const restoreTries = 2
+
 // restoreCheckpoint brings a checkpoint's files into an empty workspace.
 func restoreCheckpoint(ctx context.Context, store Store, ref platform.CheckpointRef, workspace string) (made workspaceArchive, err error) {
+	for range restoreTries {
+		made, err = restoreOnce(ctx, store, ref, workspace)
+		if err == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+			return made, err
+		}
+		if err := emptyFolder(workspace); err != nil {
+			return made, err
+		}
+	}
+	return made, err
+}
+
+func restoreOnce(ctx context.Context, store Store, ref platform.CheckpointRef, workspace string) (made workspaceArchive, err error) {
 	body, err := store.Get(ctx, platform.CheckpointKey(ref.StudioID, ref.CheckpointID))
 	if err != nil {
 		return made, err
@@ -148,31 +170,11 @@ func restoreCheckpoint(ctx context.Context, store Store, ref platform.Checkpoint
 	return unpackWorkspace(body, workspace)
 }
 
-// forget removes archives that nobody wants any more, and returns the ids of those that are gone.
-func forget(ctx context.Context, store Store, list []platform.CheckpointRef) (gone []string, err error) {
-	var mu sync.Mutex
-	err = each(ctx, list, func(ctx context.Context, ref platform.CheckpointRef) error {
-		err := store.Delete(ctx, platform.CheckpointKey(ref.StudioID, ref.CheckpointID))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		gone = append(gone, ref.CheckpointID)
-		return nil
-	})
-	return gone, err
-}
-
-// sizeText is a number of bytes for people.
-func sizeText(n int64) string {
-	for _, unit := range []struct {
-		name string
-		size int64
-	}{{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}} {
-		if n >= unit.size {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.size), unit.name)
-		}
+// emptyFolder removes all that is in a folder.
+func emptyFolder(folder string) error {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, e.Name())))
 	}
-	return cmp.Or(map[int64]string{1: "1 byte"}[n], fmt.Sprintf("%d bytes", n))
+	return err
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"wherry/platform"
 )
@@ -99,24 +98,4 @@ func (s *studio) keepReports() {
 	if err != nil {
 		s.Log.Warn("the list of checkpoints could not be kept", "error", err)
 	}
-}
-
-// forget removes the archives that the portal wants removed, and tells which are gone. What fails is asked for again.
-func (s *studio) forget(ctx context.Context, list []platform.CheckpointRef) {
-	if len(list) == 0 {
-		return
-	}
-	began := time.Now()
-	gone, err := forget(ctx, s.store, list)
-	if err != nil && ctx.Err() == nil {
-		s.Log.Warn("checkpoints could not be removed; it is tried again later", "error", err)
-	}
-	if len(gone) == 0 {
-		return
-	}
-	if err := s.portal.call(ctx, http.MethodPost, "/agent/checkpoints/removed", gone, nil); err != nil {
-		s.Log.Warn("the portal was not told which checkpoints are removed", "error", err)
-		return
-	}
-	s.Log.Info("checkpoints are removed", "count", len(gone), "took", time.Since(began))
 }

@@ -384,3 +384,66 @@ func TestCheckpointsNobodyWantsAreRemoved(t *testing.T) {
 		t.Error("one that is wanted was removed")
 	}
 }
+
+func TestSavingTakesATenthOfTheTimeAtMost(t *testing.T) {
+	t.Parallel()
+	c := &checkpoints{every: 5 * time.Minute}
+	for took, want := range map[time.Duration]time.Duration{time.Second: 5 * time.Minute, time.Minute: 9 * time.Minute, time.Hour: 9 * time.Hour} {
+		if got := c.pauseAfter(took); got != want {
+			t.Errorf("after a save of %s it pauses %s, want %s", took, got, want)
+		}
+	}
+}
+
+// brittle is a store whose first archive breaks off while it is read.
+type brittle struct {
+	folderStore
+	broken bool
+}
+
+func (b *brittle) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	body, err := b.folderStore.Get(ctx, key)
+	if err != nil || b.broken {
+		return body, err
+	}
+	b.broken = true
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(body, 2000), brokenReader{}), body}, nil
+}
+
+func TestACheckpointThatBreaksOffIsReadAgainFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 4000)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	ref := platform.CheckpointRef{StudioID: "s", CheckpointID: "c"}
+	store, workspace := &brittle{folderStore: folderStore(t.TempDir())}, t.TempDir()
+	archive := archiveOf(t, entry{tar.Header{Name: "a/first", Typeflag: tar.TypeReg}, "x"}, entry{tar.Header{Name: "a/same", Typeflag: tar.TypeLink, Linkname: "a/first"}, ""},
+		entry{tar.Header{Name: "noise", Typeflag: tar.TypeReg}, string(noise)})
+	must(t, store.Put(t.Context(), platform.CheckpointKey("s", "c"), archive))
+	made, err := restoreCheckpoint(t.Context(), store, ref, workspace)
+	if text, readErr := os.ReadFile(filepath.Join(workspace, "noise")); err != nil || readErr != nil || !bytes.Equal(text, noise) || made.files != 3 || !store.broken {
+		t.Errorf("%d bytes, %+v, %v, %v", len(text), made, err, readErr)
+	}
+}
+
+func TestWhatAKilledAgentLeftHalfWrittenIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := studioSpec(t, "")
+	folder := filepath.Join(s.Launch.WorkDir, filepath.Dir(platform.CheckpointKey(s.Studio.StudioID, "x")))
+	must(t, os.MkdirAll(folder, 0o755))
+	for _, name := range []string{partPrefix + "123", "whole.tar.gz"} {
+		must(t, os.WriteFile(filepath.Join(folder, name), nil, 0o600))
+	}
+	p := newFakePortal(t, s)
+	_, ended := p.startStudio(nil)
+	until(t, "the tool is started", func() bool { return p.has(platform.StepToolStarted) })
+	if exists(filepath.Join(folder, partPrefix+"123")) || !exists(filepath.Join(folder, "whole.tar.gz")) {
+		t.Error("what is half written is there, or what is whole is not")
+	}
+	close(p.cancel)
+	must(t, finish(t, ended))
+}

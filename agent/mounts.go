@@ -41,7 +41,7 @@ func (s *studio) mountAll(ctx context.Context) (failure string) {
 		}
 		s.say("%s is mounted at data/%s.", m.URI, m.Name)
 	}
-	s.steps.add(platform.StepMounted, time.Now(), fmt.Sprintf("%d mounts", len(s.mounts)))
+	s.steps.add(platform.StepMounted, time.Now(), countText(len(s.mounts), "mount"))
 	return ""
 }
 

@@ -52,7 +52,7 @@ func (s *studio) planPackages(context.Context) (failure string) {
 		p.from = info.Size()
 	}
 	s.packages = p
-	s.say("Installing %d packages from conda-forge and bioconda: %s.", len(p.list), strings.Join(p.list, ", "))
+	s.say("Installing %s from conda-forge and bioconda: %s.", countText(len(p.list), "package"), strings.Join(p.list, ", "))
 	s.steps.add(platform.StepPackages, time.Now(), strings.Join(p.list, " "))
 	return ""
 }

@@ -55,6 +55,18 @@ func (s folderStore) path(key string) (string, error) {
 	return filepath.Join(string(s), filepath.FromSlash(key)), nil
 }
 
+// partPrefix begins the names of files that are being written.
+const partPrefix = ".part-"
+
+// removeParts removes what an agent that was killed left half written in a folder, in which nobody else writes.
+func (s folderStore) removeParts(folder string) error {
+	found, err := filepath.Glob(filepath.Join(string(s), filepath.FromSlash(folder), partPrefix+"*"))
+	for _, part := range found {
+		err = errors.Join(err, os.Remove(part))
+	}
+	return err
+}
+
 // Put writes a file beside its place and moves it there.
 func (s folderStore) Put(_ context.Context, key string, body io.Reader) error {
 	to, err := s.path(key)
@@ -64,7 +76,7 @@ func (s folderStore) Put(_ context.Context, key string, body io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	part, err := os.CreateTemp(filepath.Dir(to), ".part-*")
+	part, err := os.CreateTemp(filepath.Dir(to), partPrefix+"*")
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type fakePortal struct {
 	// fault decides about the nth request: "" to take it, "refuse" to answer 503 and do nothing, "lose" to do it and then
 	// answer 503.
 	fault func(n int, path string) string
+	// tunnel answers who opens one; nil: 503, as of a portal that is starting.
+	tunnel http.HandlerFunc
 }
 
 func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
@@ -60,6 +62,7 @@ func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
 	mux.HandleFunc("POST /agent/reports", p.takeReports)
 	mux.HandleFunc("POST /agent/boot/{machine}", p.takeBoot)
 	mux.HandleFunc("POST /agent/end", p.takeEnd)
+	mux.HandleFunc("GET /agent/tunnel", p.openTunnel)
 	mux.HandleFunc("POST /agent/checkpoints", p.takeCheckpoints)
 	mux.HandleFunc("POST /agent/checkpoints/removed", p.takeRemoved)
 	mux.HandleFunc("POST /api/trace/create", p.takeTrace)
@@ -167,6 +170,17 @@ func (p *fakePortal) takeReports(w http.ResponseWriter, r *http.Request) {
 	defer p.mu.Unlock()
 	p.reports = reports
 	fmt.Fprint(w, "{}")
+}
+
+func (p *fakePortal) openTunnel(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	open := p.tunnel
+	p.mu.Unlock()
+	if open == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	open(w, r)
 }
 
 func (p *fakePortal) takeCheckpoints(w http.ResponseWriter, r *http.Request) {

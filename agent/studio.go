@@ -20,7 +20,7 @@ type studio struct {
 	workspace string   // the folder that is kept
 	output    *os.File // the session's log
 	runner    runner
-	port      atomic.Int32 // on 127.0.0.1, where the tool listens; 0: nowhere yet
+	port      atomic.Int32 // on 127.0.0.1, where the tool answers; 0: it does not
 	lifespan  lifespan
 	meter     *meter
 	packages  *packages // nil: none are wanted
@@ -49,7 +49,7 @@ func (a *agent) newStudio() (*studio, error) {
 		return nil, err
 	}
 	s := &studio{agent: a, session: *a.spec.Studio, output: output, workspace: filepath.Join(a.Dir, "workspace")}
-	s.reports = newCheckpointReports(a.portal, a.Log, func(list []platform.CheckpointRef) { s.forget(s.during, list) })
+	s.reports = newCheckpointReports(a.portal, a.Log, func(list []platform.CheckpointRef) { s.removeUnwanted(s.during, list) })
 	if a.Place != nil {
 		s.workspace = filepath.Join(a.Dir, diskFolder, "workspace") // beside what a disk has of its own
 	}
@@ -139,7 +139,7 @@ func (s *studio) restore(ctx context.Context) (failure string) {
 	if err != nil {
 		return fmt.Sprintf("The kept work could not be brought back: %v. Start the Studio again; if that does not help, start it from an older checkpoint.", err)
 	}
-	note := fmt.Sprintf("%d files, %s", made.files, sizeText(made.bytes))
+	note := countText(made.files, "file") + ", " + sizeText(made.bytes)
 	s.say("The kept work is back: %s.", note)
 	s.steps.add(platform.StepRestored, time.Now(), note)
 	return ""
@@ -157,7 +157,8 @@ func (s *studio) beginCheckpoints(ctx context.Context) (failure string) {
 	if err := s.checkpoints.begin(ctx, own); err != nil {
 		return fmt.Sprintf("The Studio's workspace cannot be read on the machine: %v.", err)
 	}
-	s.background.Go(func() { s.forget(s.during, s.session.Forget) })
+	s.removeParts()
+	s.background.Go(func() { s.removeUnwanted(s.during, s.session.Forget) })
 	return ""
 }
 

@@ -34,22 +34,20 @@ const (
 	dockerLook = time.Second
 )
 
-// dockerWorks tells whether there is Docker. Where it is installed it may still be starting.
+// dockerWorks tells whether there is Docker. Where it is installed its daemon may still be starting.
 func (s *studio) dockerWorks(ctx context.Context) bool {
-	if _, err := exec.LookPath("docker"); err != nil {
-		return false
-	}
 	for until := time.Now().Add(s.DockerWait); ; {
-		err := exec.CommandContext(ctx, "docker", "version").Run()
-		if err == nil || ctx.Err() != nil {
-			return err == nil
+		out, err := exec.CommandContext(ctx, "docker", "version").CombinedOutput()
+		if err == nil {
+			return true
 		}
-		if time.Now().After(until) {
-			s.Log.Warn("docker does not work", "error", err)
+		if !bytes.Contains(out, []byte("daemon")) || time.Now().After(until) {
+			s.Log.Warn("docker does not work", "error", err, "output", string(out))
 			return false
 		}
 		select {
 		case <-ctx.Done():
+			return false
 		case <-time.After(dockerLook):
 		}
 	}
@@ -166,7 +164,7 @@ func (r *containerRunner) kill(cmd *exec.Cmd) {
 	ctx, cancel := context.WithTimeout(context.Background(), dockerLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "docker", "rm", "--force", "--volumes", r.containerName()).CombinedOutput()
-	if err != nil && !strings.Contains(string(out), "No such container") {
+	if err != nil && !bytes.Contains(out, []byte("No such container")) && !bytes.Contains(out, []byte("already in progress")) { // it goes by itself
 		r.Log.Warn("docker does not end the tool", "error", err, "output", string(out))
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

@@ -130,13 +130,19 @@ func TestAToolImageThatCannotBeFetchedIsSaid(t *testing.T) {
 
 func TestWithoutDockerAndCommandTheSessionSaysWhatIsMissing(t *testing.T) {
 	here := t.TempDir()
-	stub(t, here, "docker", "exit 1")
+	stub(t, here, "docker", `echo "docker $*" >>"$(dirname "$0")/calls"; echo "Cannot connect to the Docker daemon" >&2; exit 1`)
 	t.Setenv("PATH", here+":"+os.Getenv("PATH"))
 	s := studioSpec(t, "")
 	s.Studio.Template.HostCommand = nil
 	p := newFakePortal(t, s)
-	_, ended := p.startStudio(inCloud(t, newFakePlace(t)))
+	_, ended := p.startStudio(func(c *Config) {
+		inCloud(t, newFakePlace(t))(c)
+		c.DockerWait = 1500 * time.Millisecond // a daemon may be starting
+	})
 	must(t, finish(t, ended))
+	if len(calls(t, here)) < 2 {
+		t.Errorf("docker was not waited for: %q", calls(t, here))
+	}
 	if end := p.ended(); end == nil || !strings.Contains(end.Reason, "the machine has no Docker that works. Choose an image (AMI) with Docker") {
 		t.Errorf("%+v", end)
 	}
@@ -177,6 +183,7 @@ func TestPackagesAreInstalledBeforeTheTool(t *testing.T) {
 			p := newFakePortal(t, s)
 			workspace, ended := p.startStudio(change)
 			until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+			until(t, "its log is here", func() bool { return strings.Contains(p.output(), "answers.\n") })
 			contains(t, "the log", p.output(), "Installing 2 packages from conda-forge and bioconda: samtools>=1.2,<2, bioconda::bwa=0.7.*.", "a new command")
 			close(p.cancel)
 			must(t, finish(t, ended))

@@ -74,16 +74,3 @@ func readyPath(t platform.StudioTemplate) string {
 	}
 	return t.Ready
 }
-
-// durationText is a time limit for people.
-func durationText(d time.Duration) string {
-	for _, unit := range []struct {
-		name string
-		long time.Duration
-	}{{"minutes", time.Minute}, {"seconds", time.Second}} {
-		if d > unit.long && d%unit.long == 0 {
-			return fmt.Sprintf("%d %s", d/unit.long, unit.name)
-		}
-	}
-	return d.String()
-}

@@ -158,6 +158,15 @@ func (p slowPlace) Put(ctx context.Context, key string, body io.Reader) error {
 
 func TestWorkThatCannotBeSavedInTimeIsSaid(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"the notice stops the tool", "the notice comes while the work is saved"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testUnsaved(t, name != "the notice stops the tool")
+		})
+	}
+}
+
+func testUnsaved(t *testing.T, stopped bool) {
 	s, place := studioSpec(t, ""), newFakePlace(t)
 	p := newFakePortal(t, s)
 	_, ended := p.startStudio(func(c *Config) {
@@ -165,13 +174,20 @@ func TestWorkThatCannotBeSavedInTimeIsSaid(t *testing.T) {
 		c.Place = slowPlace{place}
 	})
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+	if stopped {
+		close(p.cancel)
+		until(t, "the tool has ended", func() bool { return p.has(platform.StepToolEnded) })
+	}
 	place.notice <- time.Now().Add(checkpointMargin + time.Second)
 	must(t, finish(t, ended))
 	end := p.ended()
-	if end == nil || !end.Interrupted {
+	if end == nil || end.Interrupted == stopped || end.Cancelled != stopped {
 		t.Fatalf("%+v", end)
 	}
-	contains(t, "the reason", end.Reason, "EC2 takes the Spot instance back.", "Nothing of this session could be kept; the Studio has what was kept before: there was not enough time before the machine's end.")
+	if !stopped {
+		contains(t, "the reason", end.Reason, "EC2 takes the Spot instance back.")
+	}
+	contains(t, "the reason", end.Reason, "Nothing of this session could be kept; the Studio has what was kept before: there was not enough time before the machine's end.")
 	if len(p.checkpoints()) > 0 {
 		t.Errorf("checkpoints that are not there are told: %+v", p.checkpoints())
 	}

@@ -53,6 +53,8 @@ func tool() {
 	case strings.Contains(how, "fails"):
 		fmt.Fprintln(os.Stderr, "a module is missing")
 		os.Exit(3)
+	case strings.Contains(how, "does not serve"):
+		return
 	case strings.Contains(how, "silent"):
 		select {}
 	case strings.Contains(how, "loses its port") && os.Mkdir("tried", 0o755) == nil:
@@ -293,6 +295,34 @@ func TestAToolThatFailsSaysWhy(t *testing.T) {
 	contains(t, "the report", end.ErrorReport, "a module is missing")
 	if p.has(platform.StepToolReady) || !p.has(platform.StepToolEnded) {
 		t.Errorf("steps %v", p.steps)
+	}
+}
+
+func TestAToolThatEndsBeforeItAnsweredHasFailed(t *testing.T) {
+	t.Parallel()
+	p := newFakePortal(t, studioSpec(t, "does not serve"))
+	_, ended := p.startStudio(nil)
+	must(t, finish(t, ended))
+	if end := p.ended(); end == nil || end.Reason != "Test tool ended before it answered at its port." || !strings.Contains(end.ErrorReport, "up: ") {
+		t.Errorf("%+v", end)
+	}
+}
+
+func TestHowToolsEnd(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]string{
+		"exit 0":        "",
+		"exit 2":        "Tool ended with exit status 2.",
+		"exit 137":      "Tool ended with exit status 137. The machine may have had too little memory.",
+		"kill -TERM $$": "Tool was stopped by a signal (terminated).",
+		"kill -KILL $$": "Tool was stopped by a signal (killed). The machine may have had too little memory.",
+	} {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+		_ = cmd.Run() // how it ends is what is asked for
+		end := howItEnded("Tool", cmd.ProcessState)
+		if end.Reason != want || (end.ExitCode == nil) != strings.HasPrefix(script, "kill") {
+			t.Errorf("%s: %+v", script, end)
+		}
 	}
 }
 

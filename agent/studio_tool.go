@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -154,7 +155,6 @@ func (s *studio) startTool() (t *startedTool, failure string) {
 	if err != nil {
 		return nil, fmt.Sprintf("%s could not be started on the machine: %v.", s.session.Template.Name, err)
 	}
-	s.port.Store(int32(port))
 	s.steps.add(platform.StepToolStarted, time.Now(), "")
 	return &startedTool{cmd: cmd, port: port, from: info.Size(), ended: ended}, ""
 }
@@ -200,6 +200,7 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 	ready := make(chan error, 1)
 	go func() { ready <- s.awaitReady(ctx, t) }()
 	defer s.runner.kill(t.cmd)
+	defer s.port.Store(0)
 	for {
 		select {
 		case <-t.ended:
@@ -212,6 +213,7 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 			switch {
 			case err == nil:
 				t.ready = true
+				s.port.Store(int32(t.port))
 				s.steps.add(platform.StepToolReady, time.Now(), "")
 				s.lifespan.begin(s.session.StopIn)
 			case errors.Is(err, errPortTaken):
@@ -265,21 +267,12 @@ func (s *studio) judge(working context.Context, t *startedTool) platform.EndRepo
 	if t.taken {
 		return platform.EndReport{Reason: fmt.Sprintf("Another program on the machine took the port of %s. Start the Studio again.", s.session.Template.Name)}
 	}
-	var end platform.EndReport
-	status, _ := t.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	code := t.cmd.ProcessState.ExitCode()
-	if end := s.buildFailure(); end != nil && code != dockerFailed {
+	if end := s.buildFailure(); end != nil && t.cmd.ProcessState.ExitCode() != dockerFailed {
 		return *end
 	}
-	switch {
-	case status.Signaled():
-		end.Signal = status.Signal().String()
-		end.Reason = fmt.Sprintf("%s was killed (%s).", s.session.Template.Name, end.Signal)
-	default:
-		end.ExitCode = &code
-		if code != 0 {
-			end.Reason = fmt.Sprintf("%s ended with exit status %d.", s.session.Template.Name, code)
-		}
+	end := howItEnded(s.session.Template.Name, t.cmd.ProcessState)
+	if end.Reason == "" && !t.ready {
+		end.Reason = s.session.Template.Name + " ended before it answered at its port."
 	}
 	if end.Reason == "" {
 		return end
@@ -287,6 +280,26 @@ func (s *studio) judge(working context.Context, t *startedTool) platform.EndRepo
 	end.ErrorReport = s.lastLines(t.from)
 	if s.diskWasFull() {
 		end.Reason = s.diskFullReason()
+	}
+	return end
+}
+
+// howItEnded says how a tool ended by itself.
+func howItEnded(name string, state *os.ProcessState) (end platform.EndReport) {
+	status, _ := state.Sys().(syscall.WaitStatus)
+	code := state.ExitCode()
+	switch {
+	case status.Signaled():
+		end.Signal = status.Signal().String()
+		end.Reason = fmt.Sprintf("%s was stopped by a signal (%s).", name, end.Signal)
+	default:
+		end.ExitCode = &code
+		if code != 0 {
+			end.Reason = fmt.Sprintf("%s ended with exit status %d.", name, code)
+		}
+	}
+	if status.Signaled() && status.Signal() == syscall.SIGKILL || code == signalBase+int(syscall.SIGKILL) {
+		end.Reason += " The machine may have had too little memory."
 	}
 	return end
 }

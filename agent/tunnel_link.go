@@ -18,13 +18,13 @@ const (
 	tunnelMaxPause = time.Second
 )
 
-// errNoTool means that the tool does not run yet.
-var errNoTool = errors.New("the tool has not started yet")
+// errNoTool means that the tool does not answer yet, or no more.
+var errNoTool = errors.New("the tool does not answer")
 
 // keepTunnel keeps a tunnel to the portal open until ctx is done. A portal that wants nothing more of the machine says so
 // here, too.
 func (s *studio) keepTunnel(ctx context.Context, give context.CancelCauseFunc) {
-	opened := time.Time{}
+	opened, said := time.Time{}, false
 	for pause := tunnelPause; ctx.Err() == nil; pause = min(2*pause, tunnelMaxPause) {
 		err := tunnel.Serve(ctx, s.portal.url+"/agent/tunnel", s.portal.key, s.dialTool, func() {
 			opened = time.Now()
@@ -37,10 +37,11 @@ func (s *studio) keepTunnel(ctx context.Context, give context.CancelCauseFunc) {
 			return
 		}
 		if !opened.IsZero() { // it was good: the portal is probably starting again
-			opened, pause = time.Time{}, tunnelPause
+			opened, pause, said = time.Time{}, tunnelPause, false
 		}
-		if ctx.Err() == nil {
-			s.Log.Info("the tunnel is not open", "error", err)
+		if ctx.Err() == nil && !said {
+			said = true
+			s.Log.Info("the tunnel is not open; it is opened again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -49,7 +50,7 @@ func (s *studio) keepTunnel(ctx context.Context, give context.CancelCauseFunc) {
 	}
 }
 
-// dialTool makes a connection to the tool, and to nothing else.
+// dialTool makes a connection to the tool, and to nothing else: not to who has its port before or after it.
 func (s *studio) dialTool(ctx context.Context) (net.Conn, error) {
 	port := s.port.Load()
 	if port == 0 {

@@ -223,7 +223,7 @@ func (h *Handlers) checkStudioEnv(c echo.Context, f *views.StudioForm) error {
 
 // showStudioForm shows the form of a Studio with what can be chosen.
 func (h *Handlers) showStudioForm(c echo.Context, status int, f views.StudioForm) error {
-	s, err := h.shell(c, "Studio", "studios")
+	s, err := h.shell(c, f.Title(), "studios")
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,25 @@ func (h *Handlers) Studios(c echo.Context) error {
 	}
 	ctx, workspaceID := c.Request().Context(), s.Member.Workspace.ID
 	l := views.StudioList{Text: strings.TrimSpace(c.QueryParam("q")), Now: time.Now()}
-	studios, err := h.DB.Studios(ctx, workspaceID, l.Text)
-	if err != nil {
+	if l.Studios, err = h.studiosNow(ctx, workspaceID, l.Text); err != nil {
 		return err
+	}
+	s.Title = views.StudiosTitle(l)
+	if c.QueryParam("part") == "list" {
+		return render(c, http.StatusOK, views.StudioListPart(s, l))
+	}
+	return render(c, http.StatusOK, views.StudiosPage(s, l))
+}
+
+// studiosNow lists a workspace's Studios as they stand now; those on their way with what their machines have done.
+func (h *Handlers) studiosNow(ctx context.Context, workspaceID int64, text string) (list []views.StudioNow, err error) {
+	studios, err := h.DB.Studios(ctx, workspaceID, text)
+	if err != nil {
+		return nil, err
 	}
 	machines, err := h.studioMachines(ctx, workspaceID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, studio := range studios {
 		n := h.studioNow(studio)
@@ -38,16 +50,12 @@ func (h *Handlers) Studios(c echo.Context) error {
 		}
 		if studio.State() == platform.StudioStarting {
 			if n.Steps, err = h.DB.Steps(ctx, n.Machine.ID); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		l.Studios = append(l.Studios, n)
+		list = append(list, n)
 	}
-	s.Title = views.StudiosTitle(l)
-	if c.QueryParam("part") == "list" {
-		return render(c, http.StatusOK, views.StudioListPart(s, l))
-	}
-	return render(c, http.StatusOK, views.StudiosPage(s, l))
+	return list, nil
 }
 
 // studioMachines are the machines of a workspace that may still exist, by the session that they are for.

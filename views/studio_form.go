@@ -59,8 +59,8 @@ func (f StudioForm) path(s components.Shell) string {
 	return s.Base() + "/studios/" + f.Studio.ID
 }
 
-// title heads the page.
-func (f StudioForm) title() string {
+// Title heads the page.
+func (f StudioForm) Title() string {
 	switch {
 	case f.Studio.ID != "":
 		return "Edit " + f.Studio.Name

@@ -63,7 +63,7 @@ func (n StudioNow) starting() (string, time.Time) {
 	case platform.MachineBooting, platform.MachineWorking:
 		return n.onMachine()
 	}
-	return "the machine ends", n.Machine.StateSince
+	return "the machine ends", n.Session.StateSince // why, the session says in a moment
 }
 
 // onMachine tells what the machine does, by the steps that its agent reported.

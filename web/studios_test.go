@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -93,6 +94,9 @@ func TestStudiosAreListedWithWhatTheyDoAndCost(t *testing.T) {
 	must(t, s.db.AddSteps(t.Context(), m, []platform.StepReport{{Name: platform.StepAgentUp, At: time.Now()}, {Name: platform.StepToolStarted, At: time.Now()}}))
 	_, page = s.get(b, ws+"/studios?part=list")
 	wants(t, "the part later", page, "Starting: waiting for the tool to answer")
+	must(t, s.db.MoveStudioSession(t.Context(), session.ID, platform.StudioRunning, platform.StudioEnd{State: platform.StudioErrored, Message: "The disk is full."}))
+	_, page = s.get(b, ws+"/studios?part=list")
+	wants(t, "the part after the end of one", page, "errored", "The disk is full.", "/studios/"+running.ID+"/start")
 	if _, page = s.get(b, ws+"/studios?q=nothing"); !strings.Contains(page, "No Studio fits") {
 		t.Error("a search that finds nothing does not say so")
 	}
@@ -348,6 +352,33 @@ func TestAStudiosPageFollowsItAndItsLog(t *testing.T) {
 		if status != http.StatusOK || strings.Contains(body, "secret") || !strings.Contains(body, "event: change") {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
+	}
+}
+
+func TestTheLogOfAStudioThatBecomesPrivateEndsForOthers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	studio := s.addStudio("rivers", false)
+	other := s.member
+	other.User.ID++
+	st := &stream{Server: s.server, client: &client{of: studio.ID}, log: platform.LogOutput,
+		c: echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder())}
+	if err := st.stillLooking(other); err != nil || st.log == "" {
+		t.Errorf("while it is shared: %q, %v", st.log, err)
+	}
+	studio.Private = true
+	must(t, s.db.UpdateStudio(t.Context(), studio))
+	if err := st.stillLooking(s.member); err != nil || st.log == "" {
+		t.Errorf("for whose it is: %q, %v", st.log, err)
+	}
+	if err := st.stillLooking(other); err != nil || st.log != "" {
+		t.Errorf("once it is private: %q, %v", st.log, err)
+	}
+	st.log = platform.LogOutput
+	must(t, s.db.DeleteStudio(t.Context(), studio.WorkspaceID, studio.ID))
+	if err := st.stillLooking(s.member); err != nil || st.log != "" {
+		t.Errorf("once it is deleted: %q, %v", st.log, err)
 	}
 }
 
