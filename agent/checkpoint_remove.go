@@ -23,12 +23,15 @@ func (s *studio) removeParts() {
 	}
 }
 
-// removeUnwanted removes the archives that the portal wants removed, and tells which are gone. What fails is asked for again of
-// the next session.
-func (s *studio) removeUnwanted(ctx context.Context) {
-	gone, err := removeCheckpoints(ctx, s.store, s.session.Forget)
+// removeUnwanted removes the archives that the portal wants removed, and tells which are gone. What fails is asked for
+// again.
+func (s *studio) removeUnwanted(ctx context.Context, list []platform.CheckpointRef) {
+	if len(list) == 0 {
+		return
+	}
+	gone, err := removeCheckpoints(ctx, s.store, list)
 	if err != nil && ctx.Err() == nil {
-		s.Log.Warn("checkpoints could not be removed; the next session tries again", "error", err)
+		s.Log.Warn("checkpoints could not be removed; it is tried again later", "error", err)
 	}
 	if len(gone) == 0 {
 		return

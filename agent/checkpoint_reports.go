@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 type checkpointReports struct {
 	portal *portal
 	log    *slog.Logger
+	forget func([]platform.CheckpointRef) // removes what the portal does not want any more
 	wake   chan struct{}
 
 	mu   sync.Mutex
@@ -23,8 +26,8 @@ type checkpointReports struct {
 	over bool
 }
 
-func newCheckpointReports(p *portal, log *slog.Logger) *checkpointReports {
-	return &checkpointReports{portal: p, log: log, wake: make(chan struct{}, 1)}
+func newCheckpointReports(p *portal, log *slog.Logger, forget func([]platform.CheckpointRef)) *checkpointReports {
+	return &checkpointReports{portal: p, log: log, forget: forget, wake: make(chan struct{}, 1)}
 }
 
 // add adds one that is in the work directory.
@@ -62,7 +65,8 @@ func (c *checkpointReports) run(ctx context.Context) error {
 	for {
 		batch, over := c.waiting()
 		if len(batch) > 0 {
-			err := c.portal.call(ctx, http.MethodPost, "/agent/checkpoints", batch, nil)
+			var ack platform.CheckpointAck
+			err := c.portal.call(ctx, http.MethodPost, "/agent/checkpoints", batch, &ack)
 			if refused := new(refusal); err != nil && !errors.As(err, &refused) {
 				return err
 			} else if err != nil {
@@ -71,6 +75,7 @@ func (c *checkpointReports) run(ctx context.Context) error {
 			c.mu.Lock()
 			c.told += len(batch)
 			c.mu.Unlock()
+			c.forget(ack.Forget)
 			continue
 		}
 		if over {
@@ -81,5 +86,16 @@ func (c *checkpointReports) run(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		}
+	}
+}
+
+// keepReports writes all checkpoints down in the work directory: for a portal that does not hear of them.
+func (s *studio) keepReports() {
+	text, err := json.Marshal(s.reports.list())
+	if err == nil {
+		err = s.store.Put(s.keeping.all, s.kept(platform.KeptCheckpointList), bytes.NewReader(text))
+	}
+	if err != nil {
+		s.Log.Warn("the list of checkpoints could not be kept", "error", err)
 	}
 }

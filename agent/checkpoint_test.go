@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -330,6 +331,30 @@ func TestNothingIsSavedThatIsSavedAlready(t *testing.T) {
 	c.print = 0
 	must(t, c.begin(t.Context(), false))
 	save(5, "it came from another Studio")
+}
+
+// TestCheckpointsAreRemovedWhileASessionRuns, because a long one saves many.
+func TestCheckpointsAreRemovedWhileASessionRuns(t *testing.T) {
+	t.Parallel()
+	s := studioSpec(t, "")
+	p := newFakePortal(t, s)
+	old := platform.CheckpointRef{StudioID: s.Studio.StudioID, CheckpointID: "old"}
+	key := platform.CheckpointKey(old.StudioID, old.CheckpointID)
+	must(t, folderStore(s.Launch.WorkDir).Put(t.Context(), key, strings.NewReader("x")))
+	p.forget = []platform.CheckpointRef{old}
+	workspace, ended := p.startStudio(func(c *Config) { c.CheckpointEvery = 10 * time.Millisecond })
+	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+	must(t, os.WriteFile(filepath.Join(workspace, "new.txt"), []byte("new"), 0o600))
+	until(t, "it is told", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return slices.Contains(p.removed, "old")
+	})
+	if exists(filepath.Join(s.Launch.WorkDir, key)) {
+		t.Error("the archive is still there")
+	}
+	close(p.cancel)
+	must(t, finish(t, ended))
 }
 
 func TestCheckpointsNobodyWantsAreRemoved(t *testing.T) {

@@ -189,9 +189,7 @@ func (a *agent) keepEnd(end platform.EndReport, reports []platform.Report) error
 		}
 	}
 	file := platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports}
-	if a.studio != nil {
-		file.Checkpoints = a.studio.reports.list()
-	} else {
+	if a.studio == nil {
 		failures = append(failures, putFile(ctx, a.store, a.kept(platform.KeptTrace), a.traceRecord()))
 	}
 	text, err := json.Marshal(file)

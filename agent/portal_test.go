@@ -34,7 +34,8 @@ type fakePortal struct {
 	reports []platform.Report
 	boots   []platform.BootReport
 	kept    []platform.CheckpointReport
-	removed []string // ids of checkpoints
+	forget  []platform.CheckpointRef // what is answered to checkpoints
+	removed []string                 // ids of checkpoints
 	usage   []platform.Usage
 	stopIn  time.Duration // what is told of a Studio's lifespan
 	idle    int           // how many claims are answered with no work yet
@@ -193,7 +194,7 @@ func (p *fakePortal) takeCheckpoints(w http.ResponseWriter, r *http.Request) {
 			p.kept = append(p.kept, c)
 		}
 	}
-	fmt.Fprint(w, "{}")
+	_ = json.NewEncoder(w).Encode(platform.CheckpointAck{Forget: p.forget})
 }
 
 func (p *fakePortal) takeRemoved(w http.ResponseWriter, r *http.Request) {

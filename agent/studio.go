@@ -48,7 +48,8 @@ func (a *agent) newStudio() (*studio, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &studio{agent: a, session: *a.spec.Studio, output: output, workspace: filepath.Join(a.Dir, "workspace"), reports: newCheckpointReports(a.portal, a.Log)}
+	s := &studio{agent: a, session: *a.spec.Studio, output: output, workspace: filepath.Join(a.Dir, "workspace")}
+	s.reports = newCheckpointReports(a.portal, a.Log, func(list []platform.CheckpointRef) { s.removeUnwanted(s.during, list) })
 	if a.Place != nil {
 		s.workspace = filepath.Join(a.Dir, diskFolder, "workspace") // beside what a disk has of its own
 	}
@@ -148,6 +149,7 @@ func (s *studio) beginCheckpoints(ctx context.Context) (failure string) {
 	s.checkpoints = &checkpoints{store: s.store, studioID: s.session.StudioID, workspace: s.workspace, every: s.CheckpointEvery, say: s.say,
 		saved: func(r platform.CheckpointReport) {
 			s.reports.add(r)
+			s.keepReports()
 			s.steps.add(platform.StepCheckpoint, time.Now(), "")
 		}}
 	// What came from another Studio's checkpoint is kept as this one's own, whether it changes or not.
@@ -156,7 +158,7 @@ func (s *studio) beginCheckpoints(ctx context.Context) (failure string) {
 		return fmt.Sprintf("The Studio's workspace cannot be read on the machine: %v.", err)
 	}
 	s.removeParts()
-	s.background.Go(func() { s.removeUnwanted(s.during) })
+	s.background.Go(func() { s.removeUnwanted(s.during, s.session.Forget) })
 	return ""
 }
 

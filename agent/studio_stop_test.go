@@ -134,7 +134,8 @@ func TestASpotNoticeSavesTheWorkWhileTheToolIsAskedToStop(t *testing.T) {
 	if saved := p.checkpoints()[0].Saved; p.stepAt[platform.StepToolEnded].Sub(saved) < noticeGrace/2 {
 		t.Errorf("it was saved at %s, only when the tool had ended, at %s", saved, p.stepAt[platform.StepToolEnded])
 	}
-	contains(t, "the kept end", place.read(t, s.KeptFolder()+"/"+platform.KeptEnd), `"interrupted":true`, p.checkpoints()[0].ID)
+	contains(t, "the kept end", place.read(t, s.KeptFolder()+"/"+platform.KeptEnd), `"interrupted":true`)
+	contains(t, "the kept list of checkpoints", place.read(t, s.KeptFolder()+"/"+platform.KeptCheckpointList), p.checkpoints()[0].ID)
 	contains(t, "the kept log", place.read(t, s.KeptFolder()+"/"+platform.KeptOutput), "The tool is asked to end.")
 }
 

@@ -196,12 +196,18 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	if len(kept) != 1 || !kept[0].Final || kept[0].Files != 2 || kept[0].Size == 0 {
 		t.Fatalf("checkpoints %+v", kept)
 	}
+	var list []platform.CheckpointReport
+	text, err := os.ReadFile(filepath.Join(s.Launch.WorkDir, s.KeptFolder(), platform.KeptCheckpointList))
+	must(t, err)
+	if err := json.Unmarshal(text, &list); err != nil || !slices.Equal(list, kept) {
+		t.Errorf("written down for a portal that did not hear are %+v, %v", list, err)
+	}
 
 	second := again(s, kept[0].ID)
 	p2 := newFakePortal(t, second)
 	workspace, ended = p2.startStudio(nil)
 	until(t, "the tool is ready", func() bool { return p2.has(platform.StepToolReady) })
-	text, err := os.ReadFile(filepath.Join(workspace, "deep", "notes.txt"))
+	text, err = os.ReadFile(filepath.Join(workspace, "deep", "notes.txt"))
 	if err != nil || string(text) != "my notes" {
 		t.Errorf("%q, %v", text, err)
 	}
@@ -220,8 +226,8 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	text, err = os.ReadFile(filepath.Join(s.Launch.WorkDir, second.KeptFolder(), platform.KeptEnd))
 	must(t, err)
 	must(t, json.Unmarshal(text, &file))
-	if kept := p2.checkpoints(); len(kept) != 0 || len(file.Checkpoints) != 0 {
-		t.Errorf("nothing was changed, and there are checkpoints %+v, %+v", kept, file.Checkpoints)
+	if kept := p2.checkpoints(); len(kept) != 0 || exists(filepath.Join(s.Launch.WorkDir, second.KeptFolder(), platform.KeptCheckpointList)) {
+		t.Errorf("nothing was changed, and there are checkpoints %+v", kept)
 	}
 }
 

@@ -2,10 +2,8 @@ package e2e
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -62,11 +60,22 @@ func runCell(t *testing.T, tab playwright.Page, code, prints string) {
 	must(t, expectations.Locator(tab.Locator(".jp-OutputArea-output").Last()).ToContainText(prints))
 }
 
+// pictureOfFailure keeps a picture of a tab should the test fail.
+func pictureOfFailure(t *testing.T, tab playwright.Page, name string) {
+	t.Cleanup(func() {
+		if dir := os.Getenv("SHOTS"); t.Failed() && dir != "" {
+			_, _ = tab.Screenshot(playwright.PageScreenshotOptions{Path: playwright.String(filepath.Join(dir, name+"-failed.png"))})
+		}
+	})
+}
+
 // TestANotebookFromTheFirstClickToTheNextStart is the story of a Studio as a scientist lives it: JupyterLab through the portal, a
 // portal that is replaced meanwhile, and work that is there again after a stop.
 func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 	t.Parallel()
-	p, page := newStudioPortal(t), newPage(t)
+	p := newStudioPortal(t)
+	page := newPage(t, "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_REFUSED") // of a portal that is killed
+	pictureOfFailure(t, page, "studio")
 	m := p.member()
 	p.computeEnv(m)
 	p.signIn(page)
@@ -84,7 +93,10 @@ func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 		return page.GetByRole("link", playwright.PageGetByRoleOptions{Name: "Connect"}).First().Click()
 	})
 	must(t, err)
+	pictureOfFailure(t, tab, "notebook")
 	must(t, tab.GetByText("Python 3 (ipykernel)").First().Click())
+	// Before its kernel is there, JupyterLab forgets what it was asked to run.
+	must(t, expectations.Locator(tab.Locator("#jp-main-statusbar")).ToContainText("| Idle"))
 	runCell(t, tab, "x = 6 * 7; print('x is', x)", "x is 42")
 
 	chooser, err := tab.ExpectFileChooser(func() error {
@@ -93,14 +105,20 @@ func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 	must(t, err)
 	must(t, chooser.SetFiles([]playwright.InputFile{{Name: "rivers.csv", MimeType: "text/csv", Buffer: []byte("river,km\nYare,84\n")}}))
 	must(t, expectations.Locator(tab.Locator(".jp-DirListing-item").Filter(playwright.LocatorFilterOptions{HasText: "rivers.csv"})).ToBeVisible())
+	// JupyterLab opens what was uploaded.
+	must(t, expectations.Locator(tab.Locator(".jp-CSVViewer").GetByRole("grid").Or(tab.Locator(".jp-CSVViewer .lm-DataGrid")).First()).ToBeVisible())
+	must(t, tab.Locator(".lm-TabBar-tab", playwright.PageLocatorOptions{HasText: "Untitled.ipynb"}).First().Click())
 
 	p.kill()
 	p.start()
 	runCell(t, tab, "print('still', x)", "still 42") // the kernel lives on
 
+	must(t, tab.Close())
 	_, err = page.Goto(p.url + "/orgs/lab/workspaces/rivers/studios/" + p.studio(m, "notes").ID)
 	must(t, err)
-	click(t, page, "button", "Stop")
+	must(t, page.GetByText("Stop…").First().Click())
+	inspect(t, page, "studio-stop")
+	click(t, page, "button", "Stop the Studio")
 	shows(t, page, "#studio-head .badge", "stopped")
 	s := p.studioIs(p.studio(m, "notes").ID, platform.StudioStopped, time.Minute)
 	eventually(t, time.Minute, "its machine is gone", func() bool {
@@ -111,7 +129,7 @@ func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 	p.nothingLeft()
 	inspect(t, page, "studio-stopped")
 
-	click(t, page, "button", "Start")
+	click(t, page, "button", "Start notes")
 	shows(t, page, "#studio-head .badge", "running")
 	tab, err = page.ExpectPopup(func() error {
 		return page.GetByRole("link", playwright.PageGetByRoleOptions{Name: "Connect"}).First().Click()
@@ -121,16 +139,3 @@ func TestANotebookFromTheFirstClickToTheNextStart(t *testing.T) {
 	must(t, p.db.AskStudioStop(context.Background(), s.ID, platform.StopUser, "ada"))
 	p.studioIs(s.ID, platform.StudioStopped, time.Minute)
 }
-
-// get asks an address as a browser without a session would.
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Get(url)
-	must(t, err)
-	defer resp.Body.Close()
-	return resp.StatusCode, resp.Header.Get("Location")
-}
-
-var _ = strings.Contains
-var _ = get

@@ -26,7 +26,7 @@ var moreDisk = map[platform.PlatformName]string{
 // lost ends work whose agent will not report any more, after what it left was read back: it may have left its end. The
 // machine follows when the loop sees that its work has ended.
 func (j *Jobs) lost(ctx context.Context, w watched) error {
-	ended := w.gone() || w.m.BootFailure != ""
+	ended := w.gone() || w.m.BootFailure != "" || w.m.StudioSessionID != "" // what a Studio has saved counts, though its machine may go on
 	if err := j.recover(ctx, w, ended); err != nil && w.m.Attempts < recoverAttempts {
 		return err
 	}

@@ -24,6 +24,7 @@ type simulatedWork struct {
 	steps      []platform.StepReport
 	saved      []platform.CheckpointReport
 	savedAcked int  // checkpoints that the portal took
+	savedAtEnd int  // that were there when it wrote its end
 	stopped    bool // the portal took the report of a stop that it had asked for
 }
 
@@ -35,7 +36,7 @@ func (w *simulatedWork) left(req cloud.RecoverRequest) (left cloud.Recovered) {
 		left.Logs = map[platform.LogStream][]byte{platform.LogOutput: w.log[at:w.kept]}
 	}
 	if req.Ended {
-		left.End = w.end
+		left.End, left.Checkpoints = w.end, w.saved
 	}
 	return left
 }
@@ -226,7 +227,8 @@ func (a *simulatedAgent) send(m platform.Machine) {
 func (a *simulatedAgent) finish(report platform.EndReport) {
 	report.At = time.Now().Add(a.jump)
 	a.w.mu.Lock()
-	a.w.kept, a.w.end = len(a.w.log), &platform.KeptEndFile{Report: report, Steps: a.w.steps, Checkpoints: a.w.saved}
+	a.w.kept, a.w.end = len(a.w.log), &platform.KeptEndFile{Report: report, Steps: a.w.steps}
+	a.w.savedAtEnd = len(a.w.saved)
 	a.w.succeeded = report.ExitCode != nil && *report.ExitCode == 0
 	a.w.mu.Unlock()
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline) && a.i.ctx.Err() == nil; sleep(a.i.ctx, time.Second) {

@@ -186,7 +186,7 @@ func (s *simulation) checkSession(id string) {
 	}
 	known := work.saved[:work.savedAcked]
 	if o.End != nil && work.end != nil {
-		known = work.end.Checkpoints // who knows of the end knows what was kept
+		known = work.saved[:work.savedAtEnd] // who knows of the end knows what was kept
 	}
 	for _, c := range known {
 		if _, err := s.db.RestoredCheckpoint(context.Background(), platform.StudioSession{Restored: c.ID}); err != nil {

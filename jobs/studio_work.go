@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"wherry/cloud"
@@ -59,6 +60,9 @@ func (s studioWork) lost(ctx context.Context, w watched) error {
 		return err
 	}
 	why := s.lostMessage(w, "the Studio had stopped", "the end of the Studio")
+	if !w.gone() && w.m.BootFailure == "" && s.stopOverdue() {
+		why = fmt.Sprintf("It had not saved its work within %s, so its machine was ended by force.", s.Times.StudioStop)
+	}
 	end := platform.StudioEnd{State: platform.StudioErrored, Message: why}
 	switch {
 	case w.seen.Interrupted:
@@ -105,8 +109,8 @@ func (s studioWork) watch(ctx context.Context, w watched) (moved bool, err error
 		return true, s.move(ctx, platform.StudioEnd{State: next})
 	}
 	switch {
-	case o.State == platform.StudioStopping && time.Since(s.sinceStart(o.StopAsked)) > s.Times.StudioStop:
-		return true, s.stopByForce(ctx)
+	case s.stopOverdue():
+		return true, s.Jobs.lost(ctx, w)
 	case o.State == platform.StudioStopping:
 		return false, nil
 	case o.State != platform.StudioRunning && time.Since(s.sinceStart(w.m.Claimed)) > s.Times.StudioReady:
@@ -131,23 +135,20 @@ func (s studioWork) stopDue(now time.Time) platform.StopReason {
 	return reason
 }
 
-func (s studioWork) stopByForce(ctx context.Context) error {
-	saved, err := s.lastSaved(ctx)
-	if err != nil {
-		return err
-	}
-	end := platform.StudioStoppedEnd(s.session)
-	end.Message += fmt.Sprintf(" It had not saved its work within %s, so its machine was ended by force.", s.Times.StudioStop) + saved
-	return s.move(ctx, end)
+// stopOverdue tells whether the session has taken longer to stop than it may.
+func (s studioWork) stopOverdue() bool {
+	return s.session.State == platform.StudioStopping && time.Since(s.sinceStart(s.session.StopAsked)) > s.Times.StudioStop
 }
 
-// take saves, with the end, the checkpoints.
+// take saves the checkpoints.
 func (s studioWork) take(ctx context.Context, m platform.Machine, left cloud.Recovered) error {
-	if left.End == nil {
-		return nil
-	}
-	if err := s.DB.AddCheckpoints(ctx, m, left.End.Checkpoints); err != nil && platform.ErrorCode(err) != platform.CodeInvalid {
-		return err
+	for batch := range slices.Chunk(left.Checkpoints, platform.MaxCheckpointReports) {
+		err := s.DB.AddCheckpoints(ctx, m, batch)
+		if platform.ErrorCode(err) == platform.CodeInvalid {
+			s.Log.Warn("checkpoints that an agent left are none", "session", s.session.ID, "error", err)
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }

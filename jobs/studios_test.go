@@ -277,7 +277,7 @@ func TestWhatAStudiosAgentLeftIsReadBack(t *testing.T) {
 	last := platform.CheckpointReport{ID: platform.NewID(), Saved: time.Now(), Size: 5, Final: true}
 	w.cloud.mu.Lock()
 	w.cloud.left[id] = cloud.Recovered{Logs: map[platform.LogStream][]byte{platform.LogOutput: []byte("bye\n")},
-		End: &platform.KeptEndFile{Report: platform.EndReport{Interrupted: true, Reason: "EC2 takes the Spot instance back."}, Checkpoints: []platform.CheckpointReport{last}}}
+		Checkpoints: []platform.CheckpointReport{last}, End: &platform.KeptEndFile{Report: platform.EndReport{Interrupted: true, Reason: "EC2 takes the Spot instance back."}}}
 	w.cloud.mu.Unlock()
 	w.cloud.switchOff(w.studioMachine(id).ID)
 	s := w.studioOver(id, platform.StudioStopped, "EC2 takes the Spot instance back.")
@@ -292,6 +292,40 @@ func TestWhatAStudiosAgentLeftIsReadBack(t *testing.T) {
 	defer w.cloud.mu.Unlock()
 	if want := platform.KeptStudioFolder(s.StudioID, id); w.cloud.recovered != want {
 		t.Errorf("it was looked for in %q, want %q", w.cloud.recovered, want)
+	}
+}
+
+// TestWhatACutOffStudioSavedIsNotLost has an agent that saves, and is not heard any more: while it works, and while it stops.
+func TestWhatACutOffStudioSavedIsNotLost(t *testing.T) {
+	t.Parallel()
+	times := quick
+	times.Lost, times.StudioStop = 500*time.Millisecond, 300*time.Millisecond
+	for name, c := range map[string]struct {
+		stop  bool
+		state platform.StudioState
+	}{"it works": {false, platform.StudioErrored}, "it stops": {true, platform.StudioStopped}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, times)
+			w.start()
+			id := w.startStudio(platform.StudioConfig{})
+			w.runStudio(id)
+			many := make([]platform.CheckpointReport, 2*platform.MaxCheckpointReports+1) // more than are told at once
+			for i := range many {
+				many[i] = platform.CheckpointReport{ID: platform.NewID(), Saved: time.Now(), Size: int64(i)}
+			}
+			w.cloud.mu.Lock()
+			w.cloud.left[id] = cloud.Recovered{Checkpoints: many}
+			w.cloud.mu.Unlock()
+			if c.stop {
+				w.stopStudio(id)
+			}
+			s := w.studioOver(id, c.state, "Its work was saved last at ")
+			list, err := w.db.Checkpoints(t.Context(), s.WorkspaceID, s.StudioID)
+			if err != nil || len(list) != platform.KeptCheckpoints || list[0].ID != many[len(many)-1].ID {
+				t.Errorf("kept are %+v, %v", list, err)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,8 @@ class Tool(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/":
             return self.answer(200, " ".join(sorted(os.listdir(ROOT))).encode())
+        if self.path == "/favicon.ico":
+            return self.answer(204)
         try:
             with open(self.path_of(), "rb") as file:
                 self.answer(200, file.read())

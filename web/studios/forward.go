@@ -89,6 +89,8 @@ func (s *Studios) toolFailed(w http.ResponseWriter, r *http.Request, err error) 
 		s.refuse(w, r, s.tooLarge())
 	case errors.Is(err, tunnel.ErrNotListening):
 		s.refuse(w, r, problem{http.StatusBadGateway, "The Studio's tool does not answer", "The Studio's machine is there, but its tool takes no connections. It may be starting again; its log in the portal says more."})
+	case errors.Is(err, tunnel.ErrClosed):
+		s.refuse(w, r, notConnected)
 	case errors.Is(err, tunnel.ErrBusy):
 		s.refuse(w, r, problem{http.StatusServiceUnavailable, "The Studio is busy", "All connections to the Studio's machine are in use. Close some of its tabs, and try again."})
 	case errors.Is(err, context.DeadlineExceeded):

@@ -23,6 +23,7 @@ var (
 	otherPage    = problem{http.StatusForbidden, "Refused", "This request came from another site's page and was refused."}
 	noGrant      = problem{http.StatusUnauthorized, "Not connected", "Your access to this Studio has to be renewed. Load its page again."}
 	mayNot       = problem{http.StatusForbidden, "You may not open this Studio", "It was deleted, or is private, or your role in its workspace does not include connecting to Studios. Ask an owner or admin of the workspace."}
+	notConnected = problem{http.StatusBadGateway, "The Studio's machine is not connected", "The Studio's machine has lost its connection to the portal, or has not made it yet. It tries again by itself every few seconds, and this page with it. The Studio's page in the portal says how it is."}
 	portalFailed = problem{http.StatusInternalServerError, "Something went wrong in the portal itself", "Whoever operates it finds the cause in its log."}
 )
 

@@ -58,8 +58,7 @@ func (s *Studios) forward(w http.ResponseWriter, r *http.Request, studio platfor
 	case r.Context().Err() != nil:
 		return
 	case way == nil:
-		s.refuse(w, r, problem{http.StatusBadGateway, "The Studio's machine is not connected",
-			"The Studio's machine has lost its connection to the portal, or has not made it yet. It tries again by itself every few seconds, and this page with it. The Studio's page in the portal says how it is."})
+		s.refuse(w, r, notConnected)
 		return
 	case r.ContentLength > s.MaxUpload:
 		s.refuse(w, r, s.tooLarge())
