@@ -216,6 +216,11 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	if status, body, _ := ask(t, b, http.MethodGet, origin+"/"); status != http.StatusOK || body != "the tool of "+strings.TrimPrefix(origin, "http://") {
 		t.Errorf("the tool: %d %s", status, body)
 	}
+	for _, address := range []string{origin, r.url} {
+		if status, _, _ := ask(t, b, http.MethodGet, address+"/", "X-Long", strings.Repeat("x", 80<<10)); status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("80 KiB of headers: %d", status)
+		}
+	}
 	_, page, _ := ask(t, b, http.MethodGet, r.url+ws+"/launchpad")
 	_, after, _ := strings.Cut(page, `name="csrf" value="`)
 	csrf, _, _ := strings.Cut(after, `"`)

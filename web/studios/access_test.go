@@ -344,6 +344,14 @@ func TestAPageOfAnotherOriginCannotUseAGrant(t *testing.T) {
 	if status, _, _ := b.get(s.at(studio, "/"), page, header("Sec-Fetch-Site", "cross-site")); status != http.StatusOK {
 		t.Errorf("a link from elsewhere: %d", status)
 	}
+	for name, own := range map[string]func(*http.Request){"a script": header("Origin", s.studios.Origins.URL(studio.ID)), "a form without a referrer": func(r *http.Request) {
+		r.Header.Set("Origin", "null")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}, "a program": func(*http.Request) {}} {
+		if status, _, _ := b.do(http.MethodPost, s.at(studio, "/"), nil, own); status != http.StatusOK {
+			t.Errorf("%s of its own: %d", name, status)
+		}
+	}
 }
 
 func TestWhoIsConnectedIsKnown(t *testing.T) {
