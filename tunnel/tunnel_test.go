@@ -429,7 +429,7 @@ func TestGarbageEndsATunnel(t *testing.T) {
 			ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(portal.URL, "http"), nil)
 			must(t, err)
 			defer ws.Close()
-			must(t, ws.WriteMessage(websocket.BinaryMessage, []byte(garbage)))
+			_ = ws.WriteMessage(websocket.BinaryMessage, []byte(garbage)) // the portal may have had enough before its end
 			ends(t, "the portal's end", (<-tunnels).Done())
 		})
 		t.Run("from the portal: "+name, func(t *testing.T) {
