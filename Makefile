@@ -32,7 +32,7 @@ JUPYTER := $(TOOLS)/jupyterlab-4.6.6
 AGENTS := $(foreach arch,amd64 arm64,agent/binaries/files/wherry-agent-linux-$(arch).gz)
 AGENT_MAX := 12000000
 # The version is that of the last change of Go code, so that a build after a change of anything else makes the same agents.
-AGENT_VERSION := $(shell git log -1 --format=%h -- agent platform cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
+AGENT_VERSION := $(shell git log -1 --format=%h -- agent tunnel platform cloud/processes cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
 
 .PHONY: FORCE build agents generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
 
