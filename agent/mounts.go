@@ -70,7 +70,7 @@ func mountArgs(m platform.StudioMountSpec, folder string) []string {
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(m.URI, "s3://"), "/")
 	args := []string{bucket, folder}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		args = append(args, "--prefix", prefix+"/")
+		args = append(args, "--prefix="+prefix+"/") // in one, because it may begin with a dash
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--allow-other")

@@ -409,6 +409,42 @@ func TestARequestThatIsNoWebSocketIsAnswered(t *testing.T) {
 }
 
 // TestGarbageEndsATunnel plays ends that speak something else.
+func TestAMachineThatTalksMuchBeforeAConnectionIsNotListenedTo(t *testing.T) {
+	t.Parallel()
+	tunnels := make(chan *Tunnel, 1)
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tunnel, err := Accept(w, r)
+		if err != nil {
+			t.Errorf("accepting: %v", err)
+			return
+		}
+		tunnels <- tunnel
+		<-tunnel.Done()
+	}))
+	defer portal.Close()
+	conn, err := dialWebSocket(t.Context(), portal.URL, "key")
+	must(t, err)
+	server := &http.Server{Protocols: onlyHTTP2(), HTTP2: settings(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range 1000 {
+			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
+		}
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})}
+	ended := make(chan struct{})
+	defer close(ended)
+	defer conn.Close()
+	go func() { _ = server.Serve(&single{conn: conn, ended: ended}) }()
+	tunnel := <-tunnels
+	defer tunnel.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if c, err := tunnel.Open(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("1 MB of headers were taken: %v, %v", c, err)
+	}
+}
+
 func TestGarbageEndsATunnel(t *testing.T) {
 	t.Parallel()
 	for name, garbage := range map[string]string{"text": strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 100), "a huge frame": "\xff\xff\xff\x00\x00\x00\x00\x00\x01" + strings.Repeat("x", 1000),

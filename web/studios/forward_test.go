@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"runtime"
 	"strings"
 	"sync"
@@ -62,7 +64,7 @@ func TestAToolCannotReachBeyondItsOrigin(t *testing.T) {
 		for _, c := range []string{"kept=1; Path=/", "wide=1; Domain=localhost", "wide=1; domain = .studios.localhost", "wherry_session=x", "__Host-wherry_studio=x; Secure; Path=/", "Wherry_Studio=x", " wherry_path=/", "=wherry_session=x"} {
 			h.Add("Set-Cookie", c)
 		}
-		for _, name := range notForTools {
+		for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile"}, notForTools...) {
 			h.Set(name, "x")
 		}
 		h.Set("Service-Worker-Allowed", "/")
@@ -74,7 +76,7 @@ func TestAToolCannotReachBeyondItsOrigin(t *testing.T) {
 	if got := h.Values("Set-Cookie"); len(got) != 1 || !strings.HasPrefix(got[0], "kept=1") {
 		t.Errorf("cookies: %q", got)
 	}
-	for _, name := range notForTools {
+	for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile"}, notForTools...) {
 		if h.Get(name) != "" {
 			t.Errorf("%s came through", name)
 		}
@@ -86,6 +88,64 @@ func TestAToolCannotReachBeyondItsOrigin(t *testing.T) {
 	ownScheme(inTLS, target{host: "a.example:1", scheme: "https"})
 	if inTLS.Get("Location") != "https://a.example:1/x" {
 		t.Errorf("behind TLS: %v", inTLS)
+	}
+}
+
+func TestWhatAToolSaysBeforeItsAnswerGoesNowhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	studio := s.addStudio("a")
+	s.serve(studio, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Set-Cookie", "wherry_session=x; Domain=localhost")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Set-Cookie")
+		fmt.Fprint(w, "answer")
+	}))
+	b := s.signedIn(s.owner.User).open(studio)
+	var before []string
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+		before = append(before, fmt.Sprint(status, h))
+		return nil
+	}}
+	status, body, _ := b.get(s.at(studio, "/"), func(r *http.Request) { *r = *r.WithContext(httptrace.WithClientTrace(r.Context(), trace)) })
+	if status != http.StatusOK || body != "answer" || len(before) > 0 {
+		t.Errorf("%d %s, and before it %q", status, body, before)
+	}
+}
+
+func TestAToolThatSwitchesProtocolsUnaskedIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	studio := s.addStudio("a")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	answers := make(chan string, 1)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\n%s\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted", <-answers)
+					_, _ = io.Copy(io.Discard, c)
+				}
+			}()
+		}
+	}()
+	stop := s.tunnelTo(studio, l.Addr().String())
+	t.Cleanup(func() {
+		stop()
+		l.Close()
+	})
+	b := s.signedIn(s.owner.User).open(studio)
+	for _, headers := range []string{"", "Upgrade: websocket\r\nConnection: Upgrade\r\n", "Connection: Upgrade\r\n", "Upgrade: \r\nConnection: Upgrade\r\n"} {
+		answers <- headers
+		if status, body, _ := b.get(s.at(studio, "/")); status < 500 || strings.Contains(body, "planted") {
+			t.Errorf("with %q: %d %s", headers, status, body)
+		}
 	}
 }
 

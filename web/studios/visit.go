@@ -15,8 +15,8 @@ import (
 
 // visit joins a request of a member with the Studio's tool.
 func (s *Studios) visit(w http.ResponseWriter, r *http.Request, studioID string) {
-	g, held := s.grantOf(r)
-	if !held || g.Studio != studioID {
+	g, held := s.grantOf(r, studioID)
+	if studioID == "" || !held {
 		s.askForGrant(w, r, studioID)
 		return
 	}
@@ -87,6 +87,14 @@ type takenOver struct {
 }
 
 func (t *takenOver) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// WriteHeader leaves out what a tool says before its answer (1xx): its headers come here as the tool wrote them, with cookies for
+// the portal or other Studios.
+func (t *takenOver) WriteHeader(status int) {
+	if status >= 200 {
+		t.ResponseWriter.WriteHeader(status)
+	}
+}
 
 func (t *takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
