@@ -50,11 +50,14 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if err != nil {
 		return p, err
 	}
-	key, err := db.Key(s.data)
+	if p.db, err = db.OpenWith(ctx, s.data, s.key); err != nil {
+		return p, err
+	}
+	key, err := p.db.MachineKey(ctx)
 	if err != nil {
 		return p, err
 	}
-	if p.db, err = db.Open(ctx, s.data); err != nil {
+	if err := p.db.SettleMasterKey(ctx); err != nil {
 		return p, err
 	}
 	if p.listener, err = net.Listen("tcp", s.address); err != nil {

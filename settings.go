@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wherry/cloud/aws/prices"
+	"wherry/db"
 	"wherry/platform"
 )
 
@@ -28,6 +29,7 @@ type settings struct {
 	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
+	key      db.KeySource // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
 	// The names of these two are those that users of the reference platform have in their deployments.
 	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
@@ -38,6 +40,7 @@ type settings struct {
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
 	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),
+		key:      db.KeySource{Value: platform.NewSecret(os.Getenv("WHERRY_KEY")), File: os.Getenv("WHERRY_KEY_FILE")},
 		nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
