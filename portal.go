@@ -20,6 +20,7 @@ import (
 	"wherry/handlers"
 	"wherry/handlers/api"
 	"wherry/jobs"
+	"wherry/metrics"
 	"wherry/platform"
 	"wherry/web"
 )
@@ -33,6 +34,8 @@ type portal struct {
 	jobs     *jobs.Jobs
 	server   *web.Server
 	listener net.Listener
+
+	throttled *metrics.Counter // by service and operation of the cloud
 }
 
 // openPortal takes the data folder, and gets everything ready to run. It listens before it returns, so that an address
@@ -97,6 +100,7 @@ func (p *portal) wire(key []byte, id string) {
 				return price
 			}},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+	p.monitor()
 }
 
 // reachedByMachines tells whether machines in AWS may reach an address. One that is of use on this host alone they reach only
@@ -118,7 +122,7 @@ func isLoopback(address string) bool {
 // amazon is AWS as this portal reaches it.
 func (p *portal) amazon(portalID string, source *prices.Source) *aws.AWS {
 	return aws.New(aws.Config{Credentials: p.useCredentials, PortalID: portalID, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
-		ConsoleOutput: p.consoleOutput, KnownEnv: p.knowsEnv,
+		ConsoleOutput: p.consoleOutput, KnownEnv: p.knowsEnv, Throttled: func(service, operation string) { p.throttled.Add(service, operation) },
 		AgentDigest: func(arch string) (string, bool) {
 			_, digest, ok := binaries.Get(arch)
 			return digest, ok

@@ -32,13 +32,18 @@ func (d *DB) RotateKeys(ctx context.Context) (r Rotation, err error) {
 		return r, err
 	}
 	defer lock.Release()
-	return d.rotateKeys(ctx)
+	own, err := d.insistent(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer own.write.Close()
+	return own.rotateKeys(ctx)
 }
 
 func (d *DB) rotateKeys(ctx context.Context) (r Rotation, err error) {
 	key := newKey()
 	r.KeyID, r.MasterID = keyID(key), d.masterKey().ID
-	err = d.inTx(ctx, func(t *tx) error {
+	err = d.insist(ctx, func(t *tx) error {
 		if err := d.onlyMaster(ctx, t); err != nil {
 			return err
 		}
@@ -110,7 +115,7 @@ type sealedRow struct{ id, sealed string }
 // sealAnew seals some values of a column with the newest key, and tells after which row to go on. What was sealed meanwhile has
 // the newest key already.
 func (d *DB) sealAnew(ctx context.Context, c sealedColumn, after string, r *Rotation) (next string, more bool, err error) {
-	err = d.inTx(ctx, func(t *tx) error {
+	err = d.insist(ctx, func(t *tx) error {
 		rows, err := all(ctx, t, func(s scanner) (row sealedRow, err error) {
 			err = s.Scan(&row.id, &row.sealed)
 			return row, err
@@ -169,7 +174,12 @@ func (d *DB) ReplaceMasterKey(ctx context.Context, newFile string) (r Rotation, 
 	if next.ID == old.ID {
 		return r, false, fmt.Errorf("the key in %s is the one that is in use: name a file that holds another, or one that is not there yet", newFile)
 	}
-	if err := d.wrapAgain(ctx, old, next); err != nil {
+	own, err := d.insistent(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	defer own.write.Close()
+	if err := own.wrapAgain(ctx, old, next); err != nil {
 		return r, false, err
 	}
 	r.MasterID = next.ID
@@ -182,13 +192,13 @@ func (d *DB) ReplaceMasterKey(ctx context.Context, newFile string) (r Rotation, 
 	if _, err := d.readMasterAgain(); err != nil {
 		return r, false, err
 	}
-	r, err = d.rotateKeys(ctx)
+	r, err = own.rotateKeys(ctx)
 	return r, err == nil, err
 }
 
 // wrapAgain seals every data key by the next master key too.
 func (d *DB) wrapAgain(ctx context.Context, old, next MasterKey) error {
-	return d.inTx(ctx, func(t *tx) error {
+	return d.insist(ctx, func(t *tx) error {
 		if _, err := t.ExecContext(ctx, `DELETE FROM master_keys WHERE id <> ?`, old.ID); err != nil { // of a replacement that was cut short
 			return err
 		}

@@ -69,6 +69,7 @@ type Jobs struct {
 	Fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
 	Times   Times
 	Log     *slog.Logger
+	Pulse   Pulse // how the loops do
 
 	started time.Time
 }

@@ -37,6 +37,8 @@ type Server struct {
 	HTTPS bool // the portal's address begins with https
 	Log   *slog.Logger
 
+	Monitor Monitor
+
 	sessions *sessionStore
 }
 
@@ -44,6 +46,7 @@ type Server struct {
 func (s *Server) Handler() http.Handler {
 	s.sessions = &sessionStore{db: s.DB, secure: s.HTTPS}
 	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
+	s.Monitor.begin(s.Hub)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
