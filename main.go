@@ -35,6 +35,7 @@ Usage:
   wherry restore FILE --data DIR                    put a backup into a new data folder
   wherry keys [list|rotate|lose-secrets] [--data DIR]
                                                     the keys that seal secrets in the database
+  wherry doctor [--data DIR] [--online] [--json]    say what is wrong with a set-up
   wherry version
 
 Every option is a WHERRY_* variable too; docs/operating.md lists them.
@@ -51,6 +52,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"backup":       backupCommand,
 	"restore":      restoreCommand,
 	"keys":         keysCommand,
+	"doctor":       doctorCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
 	"version": func(context.Context, []string) error {

@@ -45,7 +45,7 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),
 		metricsToken: platform.NewSecret(os.Getenv("WHERRY_METRICS_TOKEN")),
 		key:          db.KeySource{Value: platform.NewSecret(os.Getenv("WHERRY_KEY")), File: os.Getenv("WHERRY_KEY_FILE")},
-		nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
+		nextflow:     envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
