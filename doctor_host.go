@@ -148,7 +148,7 @@ func (d *doctor) checkNextflow(ctx context.Context) {
 		d.note("java", unsure, "it does not say its version", "try java -version")
 	default:
 		major, _ := strconv.Atoi(found[1]) // digits, as the pattern says
-		d.noteIf(major < oldestJava, "java", missing, strings.TrimPrefix(found[0], "version "), fmt.Sprintf("install Java %d or newer", oldestJava))
+		d.noteIf(major < oldestJava, "java", missing, strings.Trim(strings.TrimPrefix(found[0], "version "), `"`), fmt.Sprintf("install Java %d or newer", oldestJava))
 	}
 	text, err = versionOf(ctx, d.nextflow, "-version")
 	found = regexp.MustCompile(`version (\d+\.\d+\.\d+\S*)`).FindStringSubmatch(text)
@@ -165,7 +165,9 @@ func (d *doctor) checkNextflow(ctx context.Context) {
 func versionOf(ctx context.Context, command string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
-	text, err := exec.CommandContext(ctx, command, args...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, command, args...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "WHERRY_") }) // it needs no key
+	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
 
