@@ -54,13 +54,15 @@ func TestTheDoctorNamesWhatIsWrong(t *testing.T) {
 		spoil        func(t *testing.T, d *doctor)
 		status, want string
 	}{
-		"no folder":            {func(_ *testing.T, d *doctor) { d.data += "/none" }, wrong, "is not there"},
-		"a key for others":     {func(t *testing.T, d *doctor) { must(t, os.Chmod(filepath.Join(d.data, db.KeyName), 0o644)) }, wrong, "wherry.key: its mode is 0644"},
-		"a folder for others":  {func(t *testing.T, d *doctor) { must(t, os.Chmod(d.data, 0o755)) }, unsure, "chmod 700"},
-		"no key":               {func(t *testing.T, d *doctor) { must(t, os.Remove(filepath.Join(d.data, db.KeyName))) }, wrong, "the master key is missing"},
-		"another key":          {func(_ *testing.T, d *doctor) { d.key.Value = platform.NewSecret(strings.Repeat("ab", 32)) }, wrong, "two master keys"},
-		"no database yet":      {func(t *testing.T, d *doctor) { must(t, os.Remove(filepath.Join(d.data, db.FileName))) }, skipped, "there is none yet"},
-		"not a database":       {func(t *testing.T, d *doctor) { must(t, os.WriteFile(filepath.Join(d.data, db.FileName), []byte("text\n"), 0o600)) }, wrong, "no database"},
+		"no folder":           {func(_ *testing.T, d *doctor) { d.data += "/none" }, wrong, "is not there"},
+		"a key for others":    {func(t *testing.T, d *doctor) { must(t, os.Chmod(filepath.Join(d.data, db.KeyName), 0o644)) }, wrong, "wherry.key: its mode is 0644"},
+		"a folder for others": {func(t *testing.T, d *doctor) { must(t, os.Chmod(d.data, 0o755)) }, unsure, "chmod 700"},
+		"no key":              {func(t *testing.T, d *doctor) { must(t, os.Remove(filepath.Join(d.data, db.KeyName))) }, wrong, "the master key is missing"},
+		"another key":         {func(_ *testing.T, d *doctor) { d.key.Value = platform.NewSecret(strings.Repeat("ab", 32)) }, wrong, "two master keys"},
+		"no database yet":     {func(t *testing.T, d *doctor) { must(t, os.Remove(filepath.Join(d.data, db.FileName))) }, skipped, "there is none yet"},
+		"not a database": {func(t *testing.T, d *doctor) {
+			must(t, os.WriteFile(filepath.Join(d.data, db.FileName), []byte("text\n"), 0o600))
+		}, wrong, "no database"},
 		"no nextflow":          {func(_ *testing.T, d *doctor) { d.nextflow = "/no/nextflow" }, wrong, "set WHERRY_NEXTFLOW"},
 		"a silent nextflow":    {func(t *testing.T, d *doctor) { d.nextflow = program(t, "hello") }, unsure, "does not say its version"},
 		"an address in clear":  {func(_ *testing.T, d *doctor) { d.url = "http://portal.example.org" }, unsure, "in clear"},
