@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"wherry/db"
@@ -31,19 +30,16 @@ func backupCommand(ctx context.Context, args []string) error {
 	return nil
 }
 
-// whereTheKeyIs tells what a backup is worth nothing without.
+// whereTheKeyIs tells what a backup is worth nothing without. id is that of the key that opens it; empty: not known.
 func whereTheKeyIs(s settings, id string) string {
-	where := "in " + filepath.Join(s.data, db.KeyName)
-	switch {
-	case !s.key.Value.IsZero():
-		where = "in WHERRY_KEY"
-	case s.key.File != "":
-		where = "in " + s.key.File
-	}
 	if id != "" {
 		id = " (" + id + ")"
 	}
-	return "The master key" + id + " is not in it. It is " + where + ": keep a copy of it, but elsewhere than backups. Without it no secret in the backup opens; with both, all do."
+	where := "This command does not find it where the settings say that it is"
+	if key, err := s.key.Find(s.data); err == nil {
+		where = "It is in " + key.Where
+	}
+	return "The master key" + id + " is not in the backup. " + where + ": keep a copy of it, but elsewhere than backups. Without it no secret in the backup opens; with both, all do."
 }
 
 // restoreCommand makes a data folder from a backup.

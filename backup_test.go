@@ -112,6 +112,23 @@ func TestAPortalIsBackedUpWhileItServesAndRestored(t *testing.T) {
 	}
 }
 
+func TestABackupSaysWhereItsKeyIs(t *testing.T) {
+	t.Parallel()
+	with := settings{data: t.TempDir()}
+	d, err := db.Open(t.Context(), with.data)
+	must(t, err)
+	must(t, d.Close())
+	for want, s := range map[string]settings{
+		filepath.Join(with.data, db.KeyName): with,
+		"does not find it":                   {data: t.TempDir()},
+		"in WHERRY_KEY":                      {data: t.TempDir(), key: db.KeySource{Value: platform.NewSecret(strings.Repeat("ab", 32))}},
+	} {
+		if text := whereTheKeyIs(s, "1234"); !strings.Contains(text, want) || !strings.Contains(text, "1234") {
+			t.Errorf("it says %q, and not %q", text, want)
+		}
+	}
+}
+
 func TestKeysAreShownWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
