@@ -67,6 +67,11 @@ demo: build java ## a portal with examples; ARGS=--once runs one and stops, ARGS
 	  nextflow=$(CURDIR)/nextflow/nextflow
 	fi
 	export WHERRY_NEXTFLOW=$$nextflow
+	# A Studio to try takes JupyterLab; a run that is launched once does not wait for it.
+	if [ -z "$(filter --once --aws-sandbox,$(ARGS))" ] && ! command -v jupyter-lab >/dev/null; then
+	  $(MAKE) $(JUPYTER)/ready
+	  export PATH=$(JUPYTER)/bin:$$PATH
+	fi
 	if [ -n "$(filter --aws-sandbox,$(ARGS))" ]; then
 	  $(MAKE) $(MOTO)/ready sandbox >&2
 	  MOTO_SERVER=$(MOTO)/bin/moto_server exec bin/wherry-sandbox --bucket wherry-sandbox bin/wherry demo --aws s3://wherry-sandbox/work $(filter-out --aws-sandbox,$(ARGS))

@@ -103,7 +103,10 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := d.prepareEnv(ctx); err != nil {
 		return err
 	}
-	return d.preparePipelines(ctx)
+	if err := d.preparePipelines(ctx); err != nil {
+		return err
+	}
+	return d.prepareStudio(ctx)
 }
 
 func (d *demo) prepareEnv(ctx context.Context) error {

@@ -23,6 +23,7 @@ import (
 	"wherry/metrics"
 	"wherry/platform"
 	"wherry/web"
+	"wherry/web/studios"
 )
 
 // portal is a whole Wherry: the data folder with its lease, the loops and the server.
@@ -34,6 +35,8 @@ type portal struct {
 	jobs     *jobs.Jobs
 	server   *web.Server
 	listener net.Listener
+	// studioListener is for the one origin of all Studios; nil: each has a name of its own.
+	studioListener net.Listener
 
 	throttled *metrics.Counter // by service and operation of the cloud
 }
@@ -70,11 +73,15 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.wire(key, id)
-	return p, nil
+	if p.studios.address != "" {
+		if p.studioListener, err = net.Listen("tcp", p.studios.address); err != nil {
+			return p, fmt.Errorf("listening for Studios: %w (WHERRY_STUDIOS_ADDRESS takes another address)", err)
+		}
+	}
+	return p, p.wire(key, id)
 }
 
-func (p *portal) wire(key []byte, id string) {
+func (p *portal) wire(key []byte, id string) error {
 	here := localURL(p.listener.Addr())
 	if p.url == "" {
 		p.url = here
@@ -92,15 +99,22 @@ func (p *portal) wire(key []byte, id string) {
 		Times: jobs.Times{Lifetime: p.lifetime}, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
 			return source.Table().Fitting(e.Region, e.Config.ARM64Enabled, max(s.CPUs, 1), s.MemoryMiB(), s.GPUs)
 		}}
-	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log,
+	origins, err := p.studios.origins(p.url)
+	if err != nil {
+		return err
+	}
+	st := studios.New(studios.Config{DB: p.db, Log: p.log, Origins: origins, PortalURL: p.url, Key: key, Templates: p.studios.templates, MaxUpload: p.studios.maxUpload,
+		Token: func(sessionID string) string { return jobs.StudioToken(key, sessionID) }})
+	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
 			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
-			AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
+			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
 				return price
 			}},
-		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log}}
+		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log, Templates: p.studios.templates, StudioURL: st.URL}}
 	p.monitor()
+	return nil
 }
 
 // reachedByMachines tells whether machines in AWS may reach an address. One that is of use on this host alone they reach only
@@ -154,17 +168,37 @@ func (p *portal) run(ctx context.Context) error {
 	jobsCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { p.jobs.Run(jobsCtx) })
-	err := p.server.Serve(ctx, p.listener)
+	err := p.serve(ctx)
 	stopJobs()
 	loops.Wait()
 	return err
 }
 
+// serve answers requests until ctx is done, or one of the listeners fails.
+func (p *portal) serve(ctx context.Context) error {
+	if p.studioListener == nil {
+		return p.server.Serve(ctx, p.listener)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	shared := make(chan error, 1)
+	go func() {
+		defer stop()
+		shared <- p.server.ServeStudios(ctx, p.studioListener)
+	}()
+	err := p.server.Serve(ctx, p.listener)
+	stop()
+	return errors.Join(err, <-shared)
+}
+
 // close lets go of the data folder.
 func (p *portal) close() error {
 	var failures []error
-	if p.listener != nil {
-		if err := p.listener.Close(); !errors.Is(err, net.ErrClosed) {
+	for _, listener := range []net.Listener{p.listener, p.studioListener} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
 			failures = append(failures, err)
 		}
 	}

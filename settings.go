@@ -30,6 +30,7 @@ type settings struct {
 	lifetime time.Duration // WHERRY_MACHINE_LIFETIME: how long a machine lives without word from the portal
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
+	studios  studioSettings
 	key      db.KeySource // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
 	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
@@ -70,6 +71,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	}
 	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
+	}
+	if s.studios, err = readStudioSettings(); err != nil {
+		return s, nil, err
 	}
 	return s, flags.Args(), s.check()
 }

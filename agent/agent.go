@@ -1,10 +1,10 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	// errCancelled means that the run was cancelled.
-	errCancelled = errors.New("the run was cancelled")
+	// errCancelled means that the run was cancelled, or the Studio shall stop.
+	errCancelled = errors.New("its end was asked for")
 	// ErrUnheard means that the portal was not heard for too long.
 	ErrUnheard = errors.New("the portal was not heard")
 )
@@ -29,7 +29,7 @@ type agent struct {
 	launch string // the folder in which Nextflow is started
 	image  string // the container image that Nextflow runs in; empty: the machine's own Nextflow
 	steps  *steps
-	spool  *spool
+	spool  *spool // nil: the work is a Studio
 	logs   map[platform.LogStream]*shipper
 	store  Store
 	stop   context.CancelCauseFunc // stops the work
@@ -39,6 +39,7 @@ type agent struct {
 	files     *taskFiles    // nil where Nextflow works in the work directory itself
 	filesDone chan struct{} // closed when files has ended
 	saver     *saver        // nil: nothing is kept for resume
+	studio    *studio       // nil: the work is a run
 
 	mu       sync.Mutex
 	finished time.Time // since when only the portal is waited for
@@ -47,15 +48,16 @@ type agent struct {
 // Run does the machine's work and returns when it is done and reported, or when nobody wants it any more (ErrOver), or can
 // be told of it (ErrUnheard).
 func Run(ctx context.Context, cfg Config) error {
-	cfg.KeepEvery = cmp.Or(cfg.KeepEvery, keepEvery)
+	cfg = cfg.withDefaults()
 	a := &agent{Config: cfg, portal: newPortal(cfg)}
 	alive, give := context.WithCancelCause(ctx) // ends when there is nobody left to report to
 	defer give(nil)
 	go a.watchLeader(alive, give)
 	began := time.Now()
+	nextflow := cfg.Nextflow // what the work needs may be another
 	prepare := sync.OnceFunc(func() {
 		if a.Place != nil {
-			go a.prepare(alive)
+			go a.prepare(alive, nextflow)
 		}
 	})
 	var err error
@@ -114,56 +116,82 @@ func (a *agent) stayAlive(ctx context.Context, d time.Duration) {
 	}
 }
 
-// work runs Nextflow, with everything that reports beside it, and reports the end last.
+// work does the work, with everything that reports beside it, and reports the end last.
 func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, began time.Time) error {
-	a.launch = filepath.Join(a.Dir, "launch")
-	if err := os.MkdirAll(a.launch, 0o755); err != nil {
-		return err
-	}
 	working, stop := context.WithCancelCause(alive)
 	defer stop(nil)
 	a.stop = stop
-	a.keeping = newKeeping(context.WithoutCancel(ctx))
+	a.keeping = newKeeping(context.WithoutCancel(ctx), a.spec)
 	defer a.keeping.cancelAll()
-	record, err := os.OpenFile(a.traceRecord(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer record.Close()
-	a.steps, a.spool = newSteps(a.portal), newSpool(a.portal, a.spec.RunID, a.Log)
-	a.spool.record = record
+	a.steps = newSteps(a.portal)
 	a.steps.add(platform.StepAgentUp, began, "")
 	if !a.Booted.IsZero() {
 		a.steps.add(platform.StepBooted, a.Booted, "")
 	}
+	files, err := a.openFiles()
+	if err != nil {
+		return err
+	}
+	defer files.Close()
 	reporters := a.startReporters(alive, give)
 	failure := a.settle(alive)
 	go a.sync(alive, give)
 	if a.Place != nil {
-		go a.watchInterruption(working)
+		go a.watchInterruption(alive)
 	}
 	a.disks.release = a.reserve()
 	defer a.disks.release()
 	go a.watchDisks(working)
 	go a.boundKeeping(alive)
 	end := platform.EndReport{Reason: failure}
-	if failure == "" {
+	switch {
+	case failure != "":
+	case a.studio != nil:
+		end = a.studio.run(working, alive, give)
+	default:
 		end = a.runNextflow(working, a.launch)
 	}
 	end.At = time.Now().UTC()
 	return a.report(alive, reporters, end)
 }
 
-// report keeps what the run leaves and tells the portal of it, the end last.
+// openFiles opens the file that is written from the beginning on: a session's log, or the record of a run's trace calls.
+func (a *agent) openFiles() (file io.Closer, err error) {
+	if a.spec.Studio != nil {
+		if a.studio, err = a.newStudio(); err != nil {
+			return nil, err
+		}
+		return a.studio.output, nil
+	}
+	a.launch = filepath.Join(a.Dir, "launch")
+	if err := os.MkdirAll(a.launch, 0o755); err != nil {
+		return nil, err
+	}
+	record, err := os.OpenFile(a.traceRecord(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	a.spool = newSpool(a.portal, a.spec.RunID, a.Log)
+	a.spool.record = record
+	return record, nil
+}
+
+// report keeps what the work leaves and tells the portal of it, the end last.
 func (a *agent) report(alive context.Context, reporters *reporters, end platform.EndReport) error {
 	for _, s := range a.logs {
 		s.finish()
 	}
 	close(reporters.logsEnded)
-	a.spool.finish()
+	if a.studio != nil {
+		a.studio.reports.finish()
+	} else {
+		a.spool.finish()
+	}
 	var reports []platform.Report
 	if a.store != nil {
-		reports = a.keepRest()
+		if a.studio == nil {
+			reports = a.keepRest()
+		}
 		if err := a.keepEnd(end, reports); err != nil {
 			a.Log.Warn("the end could not be kept", "error", err)
 		}
@@ -227,7 +255,11 @@ func (a *agent) startReporters(alive context.Context, give context.CancelCauseFu
 		})
 	}
 	report(a.steps.run)
-	report(a.spool.run)
+	if a.studio != nil {
+		report(a.studio.reports.run)
+	} else {
+		report(a.spool.run)
+	}
 	a.logs = map[platform.LogStream]*shipper{}
 	for stream, log := range a.logFiles() {
 		a.logs[stream] = newShipper(a.portal, stream, log.path, a.spec.LogOffsets)
@@ -245,7 +277,13 @@ func (a *agent) startReporters(alive context.Context, give context.CancelCauseFu
 func (a *agent) sync(ctx context.Context, give context.CancelCauseFunc) {
 	// The portal is heard several times in a lifetime, also while there is nothing to tell.
 	req := platform.SyncRequest{Wait: min(platform.MaxSyncWait, a.Lifetime/4)}
+	if a.studio != nil {
+		req.Wait = min(req.Wait, platform.UsageEvery)
+	}
 	for ctx.Err() == nil {
+		if a.studio != nil {
+			req.Usage = a.studio.meter.measure(ctx)
+		}
 		var answer platform.SyncResponse
 		err := a.portal.call(ctx, http.MethodPost, "/agent/sync", req, &answer)
 		switch {
@@ -258,6 +296,9 @@ func (a *agent) sync(ctx context.Context, give context.CancelCauseFunc) {
 			req.Cancel = true
 			a.Log.Info("cancel was asked for")
 			a.stop(errCancelled)
+		}
+		if err == nil && a.studio != nil {
+			a.studio.lifespan.hear(answer.StopIn)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,15 +40,14 @@ func packOne(w *tar.Writer, root, path string, d fs.DirEntry) error {
 	} else if !info.Mode().IsRegular() && !info.IsDir() {
 		return nil
 	}
-	header, err := tar.FileInfoHeader(info, link)
+	name, err := filepath.Rel(root, path)
 	if err != nil {
 		return err
 	}
-	if header.Name, err = filepath.Rel(root, path); err != nil {
+	header, err := archiveHeader(name, info, link)
+	if err != nil {
 		return err
 	}
-	header.Format, header.Uname, header.Gname = tar.FormatPAX, "", ""
-	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
 	if err := w.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
@@ -60,8 +60,24 @@ func packOne(w *tar.Writer, root, path string, d fs.DirEntry) error {
 	return err
 }
 
+// archiveHeader is what an archive says of a file before its bytes. link is what a symbolic link holds.
+func archiveHeader(name string, info fs.FileInfo, link string) (*tar.Header, error) {
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return nil, err
+	}
+	header.Name, header.Format, header.Uname, header.Gname = name, tar.FormatPAX, "", ""
+	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
+	return header, nil
+}
+
 // unpack restores what packFolder wrote, below root and nowhere else.
 func unpack(from io.Reader, folder string) error {
+	return unpackSome(from, folder, func(*tar.Header) bool { return true })
+}
+
+// unpackSome is unpack for what wanted tells. Names may be given to it that are not below root.
+func unpackSome(from io.Reader, folder string, wanted func(*tar.Header) bool) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
@@ -76,6 +92,9 @@ func unpack(from io.Reader, folder string) error {
 		if err != nil {
 			return err
 		}
+		if !wanted(h) {
+			continue
+		}
 		if err := unpackOne(root, h, r); err != nil {
 			return err
 		}
@@ -83,8 +102,8 @@ func unpack(from io.Reader, folder string) error {
 			folders = append(folders, h)
 		}
 	}
-	for _, h := range folders { // last, because what is put into a folder changes its time
-		if err := root.Chtimes(h.Name, h.ModTime, h.ModTime); err != nil {
+	for _, h := range slices.Backward(folders) { // last, because what is put into a folder changes its time, and may need its mode
+		if err := settleMode(root, h); err != nil {
 			return err
 		}
 	}
@@ -95,27 +114,27 @@ func unpackOne(root *os.Root, h *tar.Header, body io.Reader) error {
 	if err := root.MkdirAll(filepath.Dir(h.Name), 0o755); err != nil {
 		return err
 	}
-	mode := h.FileInfo().Mode().Perm()
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := root.MkdirAll(h.Name, 0o755); err != nil {
-			return err
-		}
+		return root.MkdirAll(h.Name, 0o755)
 	case tar.TypeSymlink:
 		return unpackLink(root, h)
+	case tar.TypeLink:
+		return root.Link(h.Linkname, h.Name)
 	case tar.TypeReg:
-		if err := unpackFile(root, h, body); err != nil {
-			return err
-		}
-	default:
-		return nil
+		return errors.Join(unpackFile(root, h, body), settleMode(root, h))
 	}
+	return nil
+}
+
+// settleMode gives a file or folder its owner, mode and time.
+func settleMode(root *os.Root, h *tar.Header) error {
 	if os.Geteuid() == 0 {
 		if err := root.Chown(h.Name, h.Uid, h.Gid); err != nil {
 			return err
 		}
 	}
-	return errors.Join(root.Chmod(h.Name, mode), root.Chtimes(h.Name, h.ModTime, h.ModTime))
+	return errors.Join(root.Chmod(h.Name, h.FileInfo().Mode().Perm()), root.Chtimes(h.Name, h.ModTime, h.ModTime))
 }
 
 func unpackFile(root *os.Root, h *tar.Header, body io.Reader) error {
@@ -133,6 +152,11 @@ func unpackLink(root *os.Root, h *tar.Header) error {
 	}
 	if err := root.Symlink(h.Linkname, h.Name); err != nil {
 		return err
+	}
+	if os.Geteuid() == 0 {
+		if err := root.Lchown(h.Name, h.Uid, h.Gid); err != nil {
+			return err
+		}
 	}
 	at := unix.NsecToTimespec(h.ModTime.UnixNano())
 	return unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root.Name(), h.Name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)

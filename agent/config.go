@@ -1,8 +1,10 @@
-// Package agent is what runs on a machine. It claims the machine's work once, runs Nextflow with the right files, streams
-// its logs and its tasks to the portal, obeys cancel, reports the end, and then ends itself, and with it the machine.
+// Package agent is what runs on a machine. It claims the machine's work once, runs Nextflow with the right files or a Studio's
+// tool, streams logs and tasks to the portal, obeys cancel, keeps what is left, reports the end, and then ends itself, and with it
+// the machine.
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +35,22 @@ type Config struct {
 	PortalWait time.Duration   // how long a silent portal is waited for when all is kept; 0: Lifetime
 	KeepEvery  time.Duration   // how often growing files are kept; 0: half a minute
 	Log        *slog.Logger
+
+	// Of Studios; 0 is the usual.
+	CheckpointEvery time.Duration // how long after one checkpoint the next begins; platform.CheckpointEvery
+	ReadyLimit      time.Duration // how long a tool may take to answer; ten minutes
+	StopMargin      time.Duration // how long after its lifespan a session stops without the portal; half a minute
+	DockerWait      time.Duration // how long a Docker that is starting is waited for; half a minute
+}
+
+// withDefaults fills in what is usual.
+func (c Config) withDefaults() Config {
+	c.KeepEvery = cmp.Or(c.KeepEvery, keepEvery)
+	c.CheckpointEvery = cmp.Or(c.CheckpointEvery, platform.CheckpointEvery)
+	c.ReadyLimit = cmp.Or(c.ReadyLimit, 10*time.Minute)
+	c.StopMargin = cmp.Or(c.StopMargin, 30*time.Second)
+	c.DockerWait = cmp.Or(c.DockerWait, 30*time.Second)
+	return c
 }
 
 // settings is how a machine's leader tells its agent what is what.

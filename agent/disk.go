@@ -76,11 +76,14 @@ func (a *agent) diskWasFull() bool {
 	return full
 }
 
-// writtenFolders are those that Nextflow writes to, as far as they are folders of this host.
+// writtenFolders are those that the work writes to, as far as they are folders of this host.
 func (a *agent) writtenFolders() []string {
 	dirs := []string{a.Dir}
 	if work := a.spec.Launch.WorkDir; filepath.IsAbs(work) {
 		dirs = append(dirs, work) // another disk can be mounted there
+	}
+	if a.studio != nil {
+		dirs = append(dirs, a.studio.workspace)
 	}
 	return dirs
 }

@@ -29,10 +29,14 @@ const (
 type keeping struct {
 	large, all             context.Context
 	cancelLarge, cancelAll context.CancelFunc
+	margin                 time.Duration // how long before the machine's end what is large must end
 }
 
-func newKeeping(ctx context.Context) *keeping {
-	k := &keeping{}
+func newKeeping(ctx context.Context, spec platform.Spec) *keeping {
+	k := &keeping{margin: largeMargin}
+	if spec.Studio != nil {
+		k.margin = checkpointMargin
+	}
 	k.all, k.cancelAll = context.WithCancel(ctx)
 	k.large, k.cancelLarge = context.WithCancel(k.all)
 	return k
@@ -42,22 +46,31 @@ const (
 	// endMargin is how long before a machine's end all has to be kept, and largeMargin what is large.
 	endMargin   = 8 * time.Second
 	largeMargin = 30 * time.Second
+	// checkpointMargin is largeMargin for a Studio, whose small files are few.
+	checkpointMargin = 12 * time.Second
 )
 
 // endBy bounds keeping by the machine's end.
 func (k *keeping) endBy(at time.Time) {
 	left := time.Until(at)
-	time.AfterFunc(left-largeMargin, k.cancelLarge)
+	time.AfterFunc(left-k.margin, k.cancelLarge)
 	time.AfterFunc(left-endMargin, k.cancelAll)
 }
 
-// logFiles are a run's logs: where they are on the machine, and what they are kept as.
-func (a *agent) logFiles() map[platform.LogStream]struct{ path, kept string } {
-	return map[platform.LogStream]struct{ path, kept string }{
-		platform.LogOutput:   {filepath.Join(a.Dir, "stdout.log"), platform.KeptOutput},
-		platform.LogNextflow: {filepath.Join(a.launch, ".nextflow.log"), platform.KeptNextflow},
+// logFile is a log: where it is on the machine, and what it is kept as.
+type logFile struct{ path, kept string }
+
+// logFiles are the logs of the work.
+func (a *agent) logFiles() map[platform.LogStream]logFile {
+	files := map[platform.LogStream]logFile{platform.LogOutput: {a.outputFile(), platform.KeptOutput}}
+	if a.studio == nil {
+		files[platform.LogNextflow] = logFile{filepath.Join(a.launch, ".nextflow.log"), platform.KeptNextflow}
 	}
+	return files
 }
+
+// outputFile is what the launch script, or a Studio's tool, prints.
+func (a *agent) outputFile() string { return filepath.Join(a.Dir, "stdout.log") }
 
 // kept is the key of one of the run's kept files.
 func (a *agent) kept(name string) string { return a.spec.KeptFolder() + "/" + name }
@@ -175,8 +188,11 @@ func (a *agent) keepEnd(end platform.EndReport, reports []platform.Report) error
 			failures = append(failures, err)
 		}
 	}
-	failures = append(failures, putFile(ctx, a.store, a.kept(platform.KeptTrace), a.traceRecord()))
-	text, err := json.Marshal(platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports})
+	file := platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports}
+	if a.studio == nil {
+		failures = append(failures, putFile(ctx, a.store, a.kept(platform.KeptTrace), a.traceRecord()))
+	}
+	text, err := json.Marshal(file)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (a *agent) runNextflow(working context.Context, dir string) platform.EndRep
 	if err != nil {
 		return failed("The agent's trace could not be started: %v.", err)
 	}
-	output, err := os.OpenFile(filepath.Join(a.Dir, "stdout.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := os.OpenFile(a.outputFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return failed("The output file cannot be written on the machine: %v.", err)
 	}
@@ -198,7 +198,7 @@ func (a *agent) judge(working context.Context, dir string) platform.EndReport {
 			end.Signal = syscall.Signal(p.status - signalBase).String()
 		}
 		if p.status != 0 {
-			end.ErrorReport = errorReport(filepath.Join(a.Dir, "stdout.log"))
+			end.ErrorReport = errorReport(a.outputFile())
 		}
 	case end.Cancelled, errors.Is(context.Cause(working), errInterrupted):
 	case p.preRun && !p.nextflow && p.exit >= 0:

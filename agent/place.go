@@ -29,6 +29,8 @@ type Place interface {
 	// FastDisk puts the machine's fastest unused disk at a folder, which exists afterwards in any case, and says what the
 	// folder lies on.
 	FastDisk(ctx context.Context, dir string) (what string, err error)
+	// InstallMounter makes sure that the command that mounts buckets (mountCommand) is there.
+	InstallMounter(ctx context.Context) error
 }
 
 // Store keeps files for longer than the machine lives. Keys are relative to a run's work directory, with slashes.
@@ -39,6 +41,8 @@ type Store interface {
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 	// List returns the keys that begin with a prefix, in order.
 	List(ctx context.Context, prefix string) ([]string, error)
+	// Delete removes what is kept under the key. Nothing there is as good; fs.ErrNotExist may say so.
+	Delete(ctx context.Context, key string) error
 }
 
 // folderStore is a work directory on the portal's own host: its files outlive the machine where they are.
@@ -51,6 +55,18 @@ func (s folderStore) path(key string) (string, error) {
 	return filepath.Join(string(s), filepath.FromSlash(key)), nil
 }
 
+// partPrefix begins the names of files that are being written.
+const partPrefix = ".part-"
+
+// removeParts removes what an agent that was killed left half written in a folder, in which nobody else writes.
+func (s folderStore) removeParts(folder string) error {
+	found, err := filepath.Glob(filepath.Join(string(s), filepath.FromSlash(folder), partPrefix+"*"))
+	for _, part := range found {
+		err = errors.Join(err, os.Remove(part))
+	}
+	return err
+}
+
 // Put writes a file beside its place and moves it there.
 func (s folderStore) Put(_ context.Context, key string, body io.Reader) error {
 	to, err := s.path(key)
@@ -60,7 +76,7 @@ func (s folderStore) Put(_ context.Context, key string, body io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	part, err := os.CreateTemp(filepath.Dir(to), ".part-*")
+	part, err := os.CreateTemp(filepath.Dir(to), partPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -78,6 +94,14 @@ func (s folderStore) Get(_ context.Context, key string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return os.Open(from)
+}
+
+func (s folderStore) Delete(_ context.Context, key string) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 func (s folderStore) List(_ context.Context, prefix string) (keys []string, err error) {

@@ -36,8 +36,11 @@ func newFakePlace(t *testing.T) *fakePlace {
 func (p *fakePlace) Store(context.Context, platform.Spec) (Store, error) { return p, nil }
 
 func (p *fakePlace) Put(ctx context.Context, key string, body io.Reader) error {
-	if p.fail != nil {
-		if err := p.fail(key); err != nil {
+	p.mu.Lock()
+	fail := p.fail
+	p.mu.Unlock()
+	if fail != nil {
+		if err := fail(key); err != nil {
 			return err
 		}
 	}
@@ -75,6 +78,9 @@ func (p *fakePlace) StayAlive(_ context.Context, d time.Duration) error {
 func (p *fakePlace) FastDisk(_ context.Context, dir string) (string, error) {
 	return "a folder", os.MkdirAll(dir, 0o755)
 }
+
+// InstallMounter does nothing: tests that mount bring a command of their own.
+func (p *fakePlace) InstallMounter(context.Context) error { return nil }
 
 // read returns one of the run's kept files.
 func (p *fakePlace) read(t *testing.T, key string) string {

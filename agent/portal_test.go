@@ -32,9 +32,14 @@ type fakePortal struct {
 	steps   []string
 	reports []platform.Report
 	boots   []platform.BootReport
-	idle    int      // how many claims are answered with no work yet
-	trace   []string // names of calls
-	bodies  []string // of trace calls
+	kept    []platform.CheckpointReport
+	forget  []platform.CheckpointRef // what is answered to checkpoints
+	removed []string                 // ids of checkpoints
+	usage   []platform.Usage
+	stopIn  time.Duration // what is told of a Studio's lifespan
+	idle    int           // how many claims are answered with no work yet
+	trace   []string      // names of calls
+	bodies  []string      // of trace calls
 	end     *platform.EndReport
 	cancel  chan struct{}
 	over    bool
@@ -42,6 +47,8 @@ type fakePortal struct {
 	// fault decides about the nth request: "" to take it, "refuse" to answer 503 and do nothing, "lose" to do it and then
 	// answer 503.
 	fault func(n int, path string) string
+	// tunnel answers who opens one; nil: 503, as of a portal that is starting.
+	tunnel http.HandlerFunc
 }
 
 func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
@@ -55,6 +62,9 @@ func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
 	mux.HandleFunc("POST /agent/reports", p.takeReports)
 	mux.HandleFunc("POST /agent/boot/{machine}", p.takeBoot)
 	mux.HandleFunc("POST /agent/end", p.takeEnd)
+	mux.HandleFunc("GET /agent/tunnel", p.openTunnel)
+	mux.HandleFunc("POST /agent/checkpoints", p.takeCheckpoints)
+	mux.HandleFunc("POST /agent/checkpoints/removed", p.takeRemoved)
 	mux.HandleFunc("POST /api/trace/create", p.takeTrace)
 	mux.HandleFunc("PUT /api/trace/{id}/{call}", p.takeTrace)
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,6 +116,12 @@ func (p *fakePortal) sync(w http.ResponseWriter, r *http.Request) {
 	var req platform.SyncRequest
 	_ = json.NewDecoder(r.Body).Decode(&req)
 	wait := 500 * time.Millisecond
+	p.mu.Lock()
+	if req.Usage != nil {
+		p.usage = append(p.usage, *req.Usage)
+	}
+	stopIn := p.stopIn
+	p.mu.Unlock()
 	if req.Cancel {
 		<-time.After(wait)
 		_ = json.NewEncoder(w).Encode(platform.SyncResponse{Cancel: true})
@@ -115,7 +131,7 @@ func (p *fakePortal) sync(w http.ResponseWriter, r *http.Request) {
 	case <-p.cancel:
 		_ = json.NewEncoder(w).Encode(platform.SyncResponse{Cancel: true})
 	case <-time.After(wait):
-		_ = json.NewEncoder(w).Encode(platform.SyncResponse{})
+		_ = json.NewEncoder(w).Encode(platform.SyncResponse{StopIn: stopIn})
 	}
 }
 
@@ -153,6 +169,39 @@ func (p *fakePortal) takeReports(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reports = reports
+	fmt.Fprint(w, "{}")
+}
+
+func (p *fakePortal) openTunnel(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	open := p.tunnel
+	p.mu.Unlock()
+	if open == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	open(w, r)
+}
+
+func (p *fakePortal) takeCheckpoints(w http.ResponseWriter, r *http.Request) {
+	var reports []platform.CheckpointReport
+	_ = json.NewDecoder(r.Body).Decode(&reports)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range reports {
+		if !slices.ContainsFunc(p.kept, func(k platform.CheckpointReport) bool { return k.ID == c.ID }) {
+			p.kept = append(p.kept, c)
+		}
+	}
+	_ = json.NewEncoder(w).Encode(platform.CheckpointAck{Forget: p.forget})
+}
+
+func (p *fakePortal) takeRemoved(w http.ResponseWriter, r *http.Request) {
+	var ids []string
+	_ = json.NewDecoder(r.Body).Decode(&ids)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removed = append(p.removed, ids...)
 	fmt.Fprint(w, "{}")
 }
 

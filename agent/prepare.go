@@ -14,8 +14,8 @@ import (
 
 // prepare does what can be done before there is work: it gets the image with the Nextflow that most runs want, or else reads
 // the machine's own, so that neither is fetched from afar when a launch waits for it. Nothing depends on it.
-func (a *agent) prepare(ctx context.Context) {
-	if _, err := exec.LookPath(a.Nextflow); err == nil {
+func (a *agent) prepare(ctx context.Context, nextflow string) {
+	if _, err := exec.LookPath(nextflow); err == nil {
 		readJars(ctx, ownHome())
 		return
 	}

@@ -11,8 +11,8 @@ import (
 	"wherry/platform"
 )
 
-// settle finds out how the run is done on this machine: with which Nextflow, in which folder of work, and where what it
-// leaves is kept. It returns why it cannot be done, for people, or "".
+// settle finds out how the work is done on this machine: where what it leaves is kept, and for a run with which Nextflow
+// and in which folder of work. It returns why it cannot be done, for people, or "".
 func (a *agent) settle(ctx context.Context) (failure string) {
 	shown := a.spec.Launch.WorkDir
 	if a.Place == nil {
@@ -23,11 +23,19 @@ func (a *agent) settle(ctx context.Context) (failure string) {
 			return fmt.Sprintf("The work directory cannot be used from the machine: %v.", err)
 		}
 		a.store = store
-		if !a.spec.Cloud.Fusion {
+		if !a.spec.Cloud.Fusion && a.studio == nil {
 			a.workHere(ctx, shown)
 		}
 	}
 	go a.keepLogs(a.keeping.large)
+	if a.studio != nil {
+		return ""
+	}
+	return a.settleNextflow()
+}
+
+// settleNextflow finds out with which Nextflow a run is done.
+func (a *agent) settleNextflow() (failure string) {
 	if _, err := exec.LookPath(a.Nextflow); err == nil {
 		return ""
 	}

@@ -74,7 +74,7 @@ type RecoverRequest struct {
 	MachineID string
 	WorkDir   string                       // the run's or session's
 	Offsets   map[platform.LogStream]int64 // how much of each log the portal has, in bytes
-	// Ended says that the machine is gone, so that what it left is whole; otherwise only logs are looked for.
+	// Ended says that nothing more is expected of the machine, so that what it left counts; otherwise only logs are looked for.
 	Ended bool
 }
 
@@ -83,7 +83,9 @@ type Recovered struct {
 	Logs  map[platform.LogStream][]byte // what follows the offsets that were asked for
 	More  bool                          // there is more of the logs than was read: ask again
 	Trace []platform.KeptCall           // trace calls in order; the portal may have had some
-	End   *platform.KeptEndFile         // nil: it left no end
+	// Checkpoints are those of a Studio's session; the portal may have had some.
+	Checkpoints []platform.CheckpointReport
+	End         *platform.KeptEndFile // nil: it left no end
 }
 
 // Status is what a platform says of a machine.

@@ -14,12 +14,12 @@ import (
 // maxRecovered bounds how many bytes of one log, and of one line of trace calls, are read back at once.
 const maxRecovered = 16 << 20
 
-// KeptFiles opens a file that a run's agent kept, by its name below platform.KeptFolder, from a byte offset on.
+// KeptFiles opens a file that an agent kept, by its name in the work's folder (RecoverRequest.Folder), from a byte offset on.
 // fs.ErrNotExist means that it kept none, or less.
 type KeptFiles func(name string, offset int64) (io.ReadCloser, error)
 
 // ReadKept reads what an agent kept, for Recover: the logs from the offsets on, and of a machine that has ended the trace
-// calls and the end too. What an agent left half written is not there.
+// calls, the checkpoints and the end too. What an agent left half written is not there.
 func ReadKept(open KeptFiles, req RecoverRequest) (r Recovered, err error) {
 	r.Logs = map[platform.LogStream][]byte{}
 	for stream, name := range keptLogs {
@@ -38,7 +38,10 @@ func ReadKept(open KeptFiles, req RecoverRequest) (r Recovered, err error) {
 	if r.Trace, err = readTrace(open); err != nil {
 		return r, err
 	}
-	r.End, err = readEnd(open)
+	if err = readJSON(open, platform.KeptCheckpointList, &r.Checkpoints); err != nil {
+		return r, err
+	}
+	err = readJSON(open, platform.KeptEnd, &r.End)
 	return r, err
 }
 
@@ -87,16 +90,16 @@ func readTrace(open KeptFiles) (calls []platform.KeptCall, err error) {
 	return calls, lines.Err()
 }
 
-func readEnd(open KeptFiles) (*platform.KeptEndFile, error) {
-	text, _, err := readSome(open, platform.KeptEnd, 0)
+// readJSON reads a file into v, which stays as it is where there is none.
+func readJSON(open KeptFiles, name string, v any) error {
+	text, _, err := readSome(open, name, 0)
 	if err != nil || len(text) == 0 {
-		return nil, err
+		return err
 	}
-	var end platform.KeptEndFile
-	if err := json.Unmarshal(text, &end); err != nil {
-		return nil, Errorf(KindInvalid, err, "The end that the agent left cannot be read.")
+	if err := json.Unmarshal(text, v); err != nil {
+		return Errorf(KindInvalid, err, "What the agent left as %s cannot be read.", name)
 	}
-	return &end, nil
+	return nil
 }
 
 // String tells how much was recovered, for the log.
@@ -105,5 +108,5 @@ func (r Recovered) String() string {
 	for _, text := range r.Logs {
 		n += len(text)
 	}
-	return fmt.Sprintf("%d bytes of logs, %d trace calls, end %t", n, len(r.Trace), r.End != nil)
+	return fmt.Sprintf("%d bytes of logs, %d trace calls, %d checkpoints, end %t", n, len(r.Trace), len(r.Checkpoints), r.End != nil)
 }

@@ -21,7 +21,8 @@ func scanCheckpoint(row scanner) (c platform.Checkpoint, err error) {
 }
 
 // AddCheckpoints keeps what a session's agent has saved, once for each id, and makes the oldest without a name unwanted
-// where there are more than platform.KeptCheckpoints. Too many at once, and what is no checkpoint, are CodeInvalid.
+// where there are more than platform.KeptCheckpoints. Too many at once or of one session, and what is no checkpoint, are
+// CodeInvalid.
 func (d *DB) AddCheckpoints(ctx context.Context, m platform.Machine, reports []platform.CheckpointReport) error {
 	switch {
 	case len(reports) == 0:
@@ -45,10 +46,20 @@ func (d *DB) AddCheckpoints(ctx context.Context, m platform.Machine, reports []p
 				return err
 			}
 		}
+		var n int
+		if err := t.QueryRowContext(ctx, `SELECT count(*) FROM checkpoints WHERE studio_id = ? AND session_id = ?`, m.StudioID, m.StudioSessionID).Scan(&n); err != nil {
+			return err
+		}
+		if n > maxCheckpoints {
+			return platform.Errorf(platform.CodeInvalid, "A session has at most %d checkpoints.", maxCheckpoints)
+		}
 		t.changeStudio(m.WorkspaceID, m.StudioID)
 		return t.retain(ctx, m.StudioID)
 	})
 }
+
+// maxCheckpoints is how many checkpoints a session may tell of, all that were removed too: one a minute for a week is less.
+const maxCheckpoints = 10_100
 
 // retain makes a Studio's oldest checkpoints unwanted, where it has more than it keeps. Those stay that have a name, and those
 // that another Studio shall begin with and has not yet.

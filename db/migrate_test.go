@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,5 +113,41 @@ func TestAReopenedDatabaseIsTheSame(t *testing.T) {
 	}
 	if !platform.ValidID(ids[0]) || ids[0] != ids[1] {
 		t.Errorf("the portal's id is %q and then %q", ids[0], ids[1])
+	}
+}
+
+// TestRunsOfOlderVersionsKeepTheirLogsAndMachines upgrades a database from before there were Studios.
+func TestRunsOfOlderVersionsKeepTheirLogsAndMachines(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	old, err := sql.Open("sqlite", "file:"+path) // without foreign keys: only these rows count
+	must(t, err)
+	before := fstest.MapFS{}
+	for _, name := range []string{"0001_ground", "0002_aws_cloud", "0003_machines_in_a_cloud", "0004_compute_env_version"} {
+		text, err := fs.ReadFile(migrations, "migrations/"+name+".sql")
+		must(t, err)
+		before["migrations/"+name+".sql"] = &fstest.MapFile{Data: text}
+	}
+	must(t, migrate(t.Context(), old, path, before))
+	_, err = old.ExecContext(t.Context(), `
+		INSERT INTO machines (id, workspace_id, run_id, compute_env_id, state, next_step_at, state_since, created_at) VALUES ('m', 1, 'r', 'e', 'working', 1, 1, 1), ('warm', 1, NULL, 'e', 'booting', 1, 1, 1);
+		INSERT INTO log_streams (run_id, stream, size, newlines) VALUES ('r', 'stdout', 8, 2);
+		INSERT INTO log_chunks (run_id, stream, position, newlines_before, data) VALUES ('r', 'stdout', 0, 0, CAST('one' || char(10) || 'two' || char(10) AS BLOB))`)
+	must(t, err)
+	must(t, old.Close())
+	d, err := Open(t.Context(), dir)
+	must(t, err)
+	defer d.Close()
+	var log strings.Builder
+	must(t, d.CopyLog(t.Context(), &log, "r", platform.LogOutput))
+	if size, lines, err := d.LogSize(t.Context(), "r", platform.LogOutput); err != nil || size != 8 || lines != 2 || log.String() != "one\ntwo\n" {
+		t.Errorf("the log has %d bytes and %d lines, %v: %q", size, lines, err, log.String())
+	}
+	if m, err := d.MachineOfRun(t.Context(), "r"); err != nil || m.WorkID() != "r" || m.State != platform.MachineWorking {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if warm, err := d.WarmMachines(t.Context(), "e"); err != nil || len(warm) != 1 || warm[0].WorkID() != "" {
+		t.Errorf("warm are %+v, %v", warm, err)
 	}
 }

@@ -222,10 +222,10 @@ func (t *tx) studioStepped(ctx context.Context, m platform.Machine, r platform.S
 var studioFacts = map[string]string{platform.StepPackages: "building_at", platform.StepToolReady: "ready_at"}
 
 // StudioUsed keeps what a session's agent measured, within the limits (platform.Usage.Bounded). A busy tool counts as active.
+// It is no change of the journal: pages ask for it now and then, because each measure would make every part of them look again.
 func (d *DB) StudioUsed(ctx context.Context, m platform.Machine, u platform.Usage) error {
 	return d.inTx(ctx, func(t *tx) error {
 		u = u.Bounded(t.now.UTC())
-		t.changeStudio(m.WorkspaceID, m.StudioID)
 		_, err := t.ExecContext(ctx, `UPDATE studio_sessions SET usage = ?1, active_at = iif(?2, ?3, active_at) WHERE id = ?4 AND ended_at = 0`,
 			toJSON(u), u.Busy(), millis(t.now), m.StudioSessionID)
 		return err

@@ -143,7 +143,7 @@ func (d *DB) Studios(ctx context.Context, workspaceID int64, text string) ([]pla
 		return nil, err
 	}
 	newest, err := all(ctx, d.read, scanStudioSession, studioSessionQuery+`WHERE o.id IN
-		(SELECT max(id) FROM studio_sessions WHERE workspace_id = ? GROUP BY studio_id)`, workspaceID)
+		(SELECT (SELECT max(n.id) FROM studio_sessions n WHERE n.studio_id = s.id) FROM studios s WHERE s.workspace_id = ? AND s.deleted_at = 0)`, workspaceID)
 	sessions := make(map[string]*platform.StudioSession, len(newest))
 	for i, n := range newest {
 		sessions[n.StudioID] = &newest[i]

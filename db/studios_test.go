@@ -2,6 +2,7 @@ package db
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -348,21 +349,29 @@ func TestRunsAndStudiosOfAUserTakeTurnsTogether(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	must(t, f.SetLimits(t.Context(), f.member.Workspace.ID, platform.Limits{Instances: 1}))
-	first := f.addRunOf(f.member.User.ID, "a")
-	if a := f.admit(first); !a.Admitted {
+	_, living := f.startStudio(f.addStudio("a"))
+	if a := f.admit(living); !a.Admitted {
 		t.Fatalf("%+v", a)
 	}
-	_, studio := f.startStudio(f.addStudio("b"))
-	other := f.addRunOf(7, "c")
-	if a := f.admit(studio); a.Place != 2 {
-		t.Errorf("the Studio of who has a machine: %+v", a)
-	}
-	if a := f.admit(other); a.Place != 1 {
-		t.Errorf("the run of who has none: %+v", a)
+	run := f.addRunOf(f.member.User.ID, "b")
+	_, studio := f.startStudio(f.addStudio("c"))
+	theirs, next := f.addRunOf(7, "d"), f.addRunOf(7, "e")
+	for _, c := range []struct {
+		name  string
+		m     platform.Machine
+		place int
+	}{{"of who has none", theirs, 1}, {"the run of who has a Studio", run, 2}, {"the second of who has none", next, 3}, {"the Studio after that run", studio, 4}} {
+		if a := f.admit(c.m); a.Place != c.place || a.Living != 1 {
+			t.Errorf("%s: %+v, want place %d", c.name, a, c.place)
+		}
 	}
 	due, _, err := f.DueMachines(t.Context(), time.Now(), 10, platform.MachineWanted)
-	if err != nil || len(due) != 3 || due[0].ID != first.ID || due[1].ID != other.ID || due[2].ID != studio.ID {
-		t.Errorf("due are %v, %v", due, err)
+	var order []string
+	for _, m := range due {
+		order = append(order, m.ID)
+	}
+	if err != nil || !slices.Equal(order, []string{living.ID, theirs.ID, run.ID, next.ID, studio.ID}) {
+		t.Errorf("due are %v, %v", order, err)
 	}
 }
 

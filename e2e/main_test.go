@@ -17,14 +17,16 @@ var (
 	wherry   string // the program under test
 	nextflow string // the command that machines use
 	plugins  string // folder with the nf-tower plugin, or ""
+	jupyter  string // the jupyter command of hosts with JupyterLab
 )
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
 	nextflow, plugins = os.Getenv("WHERRY_TEST_NEXTFLOW"), os.Getenv("WHERRY_TEST_NF_PLUGINS")
-	if nextflow == "" || os.Getenv("AXE_JS") == "" || os.Getenv("CHROMIUM") == "" {
-		fmt.Fprintln(os.Stderr, "these tests need a browser, Nextflow and axe-core: run them with `make test`")
+	jupyter = os.Getenv("JUPYTER")
+	if nextflow == "" || jupyter == "" || os.Getenv("AXE_JS") == "" || os.Getenv("CHROMIUM") == "" {
+		fmt.Fprintln(os.Stderr, "these tests need a browser, Nextflow, JupyterLab and axe-core: run them with `make test`")
 		return 1
 	}
 	dir, err := os.MkdirTemp("", "wherry-e2e-")

@@ -133,6 +133,15 @@ var notices = map[string]string{
 	"cancel-asked":         "Cancel was asked for. Nextflow stops its tasks first.",
 	"machine-end-asked":    "The end of the machine was asked for.",
 	"limits-saved":         "The limits were saved. Machines that wait for a place are looked at again now.",
+	"studio-added":         "The Studio was added. Start it when you want to work in it.",
+	"studio-starting":      "The Studio is being started. Connect is offered once it is ready.",
+	"studio-saved":         "The Studio was saved. What was changed counts from its next start on.",
+	"studio-deleted":       "The Studio was deleted, with all that it kept.",
+	"studio-stop-asked":    "The stop was asked for. The Studio's files are saved first.",
+	"studio-extended":      "The Studio's lifespan was extended.",
+	"studio-not-running":   "The Studio does not run now, so that nobody can connect to it.",
+	"checkpoint-named":     "The checkpoint's name was saved.",
+	"checkpoint-deleted":   "The checkpoint was deleted.",
 	"signed-out":           "You are signed out.",
 }
 

@@ -48,6 +48,22 @@ func (h *Handlers) RunByID(c echo.Context) error {
 	return platform.Errorf(platform.CodeNotFound, "There is no such run in your workspaces.")
 }
 
+// StudioByID leads from a Studio's own origin, which knows its id alone, to where a member connects to it.
+func (h *Handlers) StudioByID(c echo.Context) error {
+	user, _ := User(c)
+	ctx := c.Request().Context()
+	members, err := h.DB.Memberships(ctx, user.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if s, err := h.DB.Studio(ctx, m.Workspace.ID, c.Param("studio")); err == nil {
+			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/studios/"+s.ID+"/connect")
+		}
+	}
+	return platform.Errorf(platform.CodeNotFound, "There is no such Studio in your workspaces.")
+}
+
 // Health tells a load balancer or monitor whether the portal can work.
 func (h *Handlers) Health(c echo.Context) error {
 	if err := h.DB.Ping(c.Request().Context()); err != nil {

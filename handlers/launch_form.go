@@ -97,9 +97,12 @@ func (h *Handlers) checkLaunch(c echo.Context, f *views.LaunchForm, clean func()
 	return env, nil
 }
 
+// unreachable says why machines in a cloud are of no use to this portal.
+const unreachable = "Machines in a cloud could not reach this portal: it has only an address that is of use on its own host. Whoever operates it sets WHERRY_AGENT_PORTAL to one that instances reach, and starts it anew."
+
 // checkReach tells whether the machines of an environment could find their way back to this portal.
 func (h *Handlers) checkReach(f *views.LaunchForm, env platform.ComputeEnv) {
 	if env.InCloud() && !h.AgentURLReachable {
-		f.Errors["computeEnvId"] = "Machines in a cloud could not reach this portal: it has only an address that is of use on its own host. Whoever operates it sets WHERRY_AGENT_PORTAL to one that instances reach, and starts it anew."
+		f.Errors["computeEnvId"] = unreachable
 	}
 }

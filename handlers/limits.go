@@ -25,7 +25,8 @@ func (h *Handlers) LimitsForm(c echo.Context) error {
 
 // SetLimits saves what the workspace may use. Machines that wait for a place are looked at at once.
 func (h *Handlers) SetLimits(c echo.Context) error {
-	f := views.LimitsForm{Instances: strings.TrimSpace(c.FormValue("instances")), MonthUSD: strings.TrimSpace(c.FormValue("monthUsd")), Errors: platform.FieldErrors{}}
+	typed := func(name string) string { return strings.TrimSpace(c.FormValue(name)) }
+	f := views.LimitsForm{Instances: typed("instances"), MonthUSD: typed("monthUsd"), Studios: typed("studios"), LifespanHours: typed("lifespanHours"), Errors: platform.FieldErrors{}}
 	limits := readLimits(f)
 	errs, err := fieldErrors(limits.Clean())
 	if err != nil {
@@ -47,13 +48,9 @@ var usdForm = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,2})?$`)
 // readLimits reads what was typed; what cannot be read is in f.Errors then. Zero is refused: it would mean no limit, and who
 // types it means the opposite.
 func readLimits(f views.LimitsForm) (l platform.Limits) {
-	if f.Instances != "" {
-		n, err := strconv.Atoi(f.Instances)
-		if err != nil || n < 1 {
-			f.Errors.Add("instances", "Enter a number from 1 to %d, or leave this empty for no limit. To let nothing start, disable the compute environments.", platform.MaxInstances)
-		}
-		l.Instances = n
-	}
+	l.Instances = readLimit(f.Errors, "instances", f.Instances, "a number", platform.MaxInstances)
+	l.Studios = readLimit(f.Errors, "studios", f.Studios, "a number", platform.MaxInstances)
+	l.LifespanHours = readLimit(f.Errors, "lifespanHours", f.LifespanHours, "hours", platform.MaxLifespanHours)
 	if f.MonthUSD != "" {
 		amount := strings.TrimPrefix(strings.ReplaceAll(f.MonthUSD, ",", ""), "$")
 		dollars, err := strconv.ParseFloat(amount, 64)
@@ -64,6 +61,18 @@ func readLimits(f views.LimitsForm) (l platform.Limits) {
 		l.MonthMicroUSD = int64(platform.USD(dollars))
 	}
 	return l
+}
+
+// readLimit reads a limit that is a whole number; nothing is 0.
+func readLimit(errs platform.FieldErrors, field, text, what string, most int) int {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		errs.Add(field, "Enter %s from 1 to %d, or leave this empty for no limit. To let nothing start, disable the compute environments.", what, most)
+	}
+	return n
 }
 
 func (h *Handlers) showLimits(c echo.Context, status int, f views.LimitsForm) error {

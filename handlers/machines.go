@@ -65,7 +65,8 @@ func (h *Handlers) usage(ctx context.Context, workspaceID int64, machines []plat
 	return u, err
 }
 
-// EndMachine asks for the end of one machine: that of a run by cancelling the run, a warm one by itself. The form names the
+// EndMachine asks for the end of one machine: that of a run by cancelling the run, a warm one by itself. That of a Studio ends when
+// the Studio is stopped, which not everybody may who may cancel runs. The form names the
 // run that the machine had when it was shown, so that nobody ends a run that came to a warm machine meanwhile.
 func (h *Handlers) EndMachine(c echo.Context) error {
 	ctx, member := c.Request().Context(), Member(c)
@@ -75,6 +76,8 @@ func (h *Handlers) EndMachine(c echo.Context) error {
 	}
 	run := c.FormValue("run")
 	switch {
+	case m.StudioID != "":
+		err = platform.Errorf(platform.CodeConflict, "The machine is that of the Studio %s, and ends with it. Stop the Studio on its own page.", m.Studio)
 	case run != m.RunID:
 		err = platform.Errorf(platform.CodeConflict, "The machine has been given the run %s meanwhile. Look at it again before you end it.", m.Run)
 	case run != "":

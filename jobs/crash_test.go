@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,10 +13,51 @@ import (
 	"wherry/platform"
 )
 
-// story is a run's life outside the loops, and how it must end.
+// story is the life of a run or a Studio outside the loops, and how it must end.
 type story struct {
-	live func(w *world, id string)
-	end  platform.RunState
+	live   func(w *world, id string)
+	end    platform.RunState    // of a run
+	studio platform.StudioState // of a Studio; empty: it is of a run
+}
+
+// begin wishes for the run or the Studio, and returns its id or that of its session.
+func (s story) begin(w *world) string {
+	if s.studio != "" {
+		return w.startStudio(platform.StudioConfig{})
+	}
+	return w.launch().ID
+}
+
+// outcome is an end that must stay as it is.
+type outcome struct {
+	state, message string
+	ended          time.Time
+}
+
+func (s story) outcome(w *world, id string) outcome {
+	if s.studio != "" {
+		o := w.session(id)
+		return outcome{string(o.State), o.Message, o.Ended}
+	}
+	r := w.run(id)
+	return outcome{string(r.State), r.ErrorMessage, r.Ended}
+}
+
+func (s story) machine(w *world, id string) platform.Machine {
+	if s.studio != "" {
+		return w.studioMachine(id)
+	}
+	return w.machine(id)
+}
+
+// over waits for the end that it must have.
+func (s story) over(w *world, id string) outcome {
+	if s.studio != "" {
+		w.studioOver(id, s.studio, "")
+	} else {
+		w.over(id, s.end)
+	}
+	return s.outcome(w, id)
 }
 
 // noPermission is the story in which the platform starts no machine.
@@ -26,26 +68,44 @@ var stories = map[string]story{
 		w.claim(id)
 		w.begin(id)
 		w.report(id, 0)
-	}, platform.RunSucceeded},
+	}, platform.RunSucceeded, ""},
 	"failure": {func(w *world, id string) {
 		w.claim(id)
 		w.report(id, 1)
-	}, platform.RunFailed},
+	}, platform.RunFailed, ""},
 	"cancel with an agent that obeys": {func(w *world, id string) {
 		w.claim(id)
 		w.begin(id)
 		w.cancel(id)
 		w.reportEnd(id, platform.EndReport{Cancelled: true, Signal: "terminated"})
-	}, platform.RunCancelled},
+	}, platform.RunCancelled, ""},
 	"cancel at once": {func(w *world, id string) {
 		w.cancel(id)
-	}, platform.RunCancelled},
+	}, platform.RunCancelled, ""},
 	"a machine that goes away": {func(w *world, id string) {
 		w.claim(id)
 		w.begin(id)
 		w.cloud.switchOff(w.machine(id).ID)
-	}, platform.RunFailed},
-	noPermission: {func(*world, string) {}, platform.RunFailed},
+	}, platform.RunFailed, ""},
+	noPermission: {func(*world, string) {}, platform.RunFailed, ""},
+	"a Studio that is stopped": {func(w *world, id string) {
+		w.claimStudio(id)
+		w.step(id, platform.StepPackages)
+		w.step(id, platform.StepToolReady)
+		w.saveStudio(id)
+		w.stopStudio(id)
+		w.endStudio(id, platform.EndReport{Cancelled: true})
+	}, "", platform.StudioStopped},
+	"a Studio that is stopped at once": {func(w *world, id string) { w.stopStudio(id) }, "", platform.StudioStopped},
+	"a Studio whose tool fails": {func(w *world, id string) {
+		w.runStudio(id)
+		one := 1
+		w.endStudio(id, platform.EndReport{ExitCode: &one})
+	}, "", platform.StudioErrored},
+	"a Studio whose machine goes away": {func(w *world, id string) {
+		w.runStudio(id)
+		w.cloud.switchOff(w.studioMachine(id).ID)
+	}, "", platform.StudioErrored},
 }
 
 // life is one process of the loops. It ends at one of the points at which a process can: before a call of the cloud, after
@@ -116,17 +176,17 @@ func tell(t *testing.T, name string, lastPoint func(n int) int) (points int) {
 		w.cloud.denied = cloud.Errorf(cloud.KindDenied, nil, "A permission is missing.")
 	}
 	finish := liveLives(w, lastPoint)
-	r := w.launch()
-	s.live(w, r.ID)
-	r = w.over(r.ID, s.end)
+	id := s.begin(w)
+	s.live(w, id)
+	end := s.over(w, id)
 	points = finish()
 	w.cloud.denied = nil
 	w.start()
 	later := w.launch()
 	w.cancel(later.ID)
 	w.over(later.ID, platform.RunCancelled)
-	if again := w.run(r.ID); again.State != r.State || again.ErrorMessage != r.ErrorMessage || !again.Ended.Equal(r.Ended) {
-		t.Errorf("the end was %s %q at %s and is %s %q at %s", r.State, r.ErrorMessage, r.Ended, again.State, again.ErrorMessage, again.Ended)
+	if again := s.outcome(w, id); again != end {
+		t.Errorf("the end was %+v and is %+v", end, again)
 	}
 	return points
 }
@@ -191,7 +251,7 @@ func TestLostAnswersStartNothingTwice(t *testing.T) {
 func TestAPlatformThatDoesNotAnswerHoldsNoFactUp(t *testing.T) {
 	t.Parallel()
 	for name, s := range stories {
-		if name == "a machine that goes away" || name == noPermission {
+		if strings.HasSuffix(name, "goes away") || name == noPermission {
 			continue // what nobody tells, nobody knows
 		}
 		t.Run(name, func(t *testing.T) {
@@ -205,14 +265,14 @@ func TestAPlatformThatDoesNotAnswerHoldsNoFactUp(t *testing.T) {
 			}
 			w.cloud.onCall = silent
 			w.start()
-			r := w.launch()
-			s.live(w, r.ID)
-			w.until("the run has ended", func() bool { return w.run(r.ID).State.Ended() })
-			w.until("its machine is being ended", func() bool { return w.machine(r.ID).State == platform.MachineTerminating })
+			id := s.begin(w)
+			s.live(w, id)
+			w.until("it has ended", func() bool { return !s.outcome(w, id).ended.IsZero() })
+			w.until("its machine is being ended", func() bool { return s.machine(w, id).State == platform.MachineTerminating })
 			w.cloud.mu.Lock()
 			w.cloud.onCall = nil
 			w.cloud.mu.Unlock()
-			w.over(r.ID, s.end)
+			s.over(w, id)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,10 @@ type fakeCloud struct {
 
 	hardware    platform.Hardware          // of every machine
 	interrupted map[string]bool            // machines that the platform took away
-	left        map[string]cloud.Recovered // what agents left, by run
+	left        map[string]cloud.Recovered // what agents left, by work
 	lastWords   string
-	assigned    map[string]string // runs of machines that were warm
+	assigned    map[string]string // runs or Studios of machines that were warm
+	recovered   string            // the folder in which was looked last
 }
 
 func newFakeCloud() *fakeCloud {
@@ -116,6 +118,7 @@ func (f *fakeCloud) End(ctx context.Context, _ platform.ComputeEnv, instanceID s
 
 func (f *fakeCloud) Recover(ctx context.Context, _ platform.ComputeEnv, req cloud.RecoverRequest) (left cloud.Recovered, err error) {
 	err = f.do(ctx, "recover", func() {
+		f.recovered = req.Folder
 		if r, ok := f.left[req.WorkID]; ok && req.Ended {
 			left = r
 		}
@@ -293,6 +296,13 @@ func (w *world) over(id string, want platform.RunState) platform.Run {
 	if r.State != want {
 		w.t.Errorf("the run is %s (%s), want %s", r.State, r.ErrorMessage, want)
 	}
+	w.checkInstances()
+	return r
+}
+
+// checkInstances checks that no instance is left, and that none was started twice.
+func (w *world) checkInstances() {
+	w.t.Helper()
 	if n := w.cloud.living(); n > 0 {
 		w.t.Errorf("%d instances are left", n)
 	}
@@ -306,7 +316,6 @@ func (w *world) over(id string, want platform.RunState) platform.Run {
 			w.t.Errorf("machine %s had %d instances", machine, n)
 		}
 	}
-	return r
 }
 
 func must(t *testing.T, err error) {
@@ -319,5 +328,5 @@ func must(t *testing.T, err error) {
 var errThrottled = cloud.Errorf(cloud.KindThrottled, errors.New("RequestLimitExceeded"), "The platform asks for patience.")
 
 func (f *fakeCloud) Assign(ctx context.Context, _ platform.ComputeEnv, m platform.Machine, req cloud.StartRequest) error {
-	return f.do(ctx, "assign", func() { f.assigned[m.ID] = req.RunID })
+	return f.do(ctx, "assign", func() { f.assigned[m.ID] = cmp.Or(req.RunID, req.StudioID) })
 }

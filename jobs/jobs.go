@@ -2,7 +2,7 @@
 // one step, and writes down what came of it; run twice, it changes nothing more. Nothing else moves a state:
 //
 //	launch        wanted machines are asked of their platform
-//	watch         machines that were asked for, and their runs, follow what the agent and the platform say
+//	watch         machines that were asked for, and their runs and Studios, follow what the agent and the platform say
 //	teardown      machines that are of no more use are ended
 //	sweep         instances that no living machine stands for are ended
 //	warm          environments that want warm machines have as many as they should
@@ -33,12 +33,16 @@ type Times struct {
 	Unknown    time.Duration // platform.UnknownAfter
 	Lost       time.Duration // platform.LostAfter
 	Cancel     time.Duration // platform.CancelLimit
-	Drain      time.Duration // how long a machine may take to end by itself after its work
-	Sweep      time.Duration // how often the sweep looks
-	Backoff    time.Duration // the longest pause between failed steps
-	MakeLimit  time.Duration // how long making an environment may go on failing, other than by throttling
-	Lifetime   time.Duration // dead-man's timer of a machine
-	Idle       time.Duration // how long a loop sleeps at most, should a wake ever be missed
+	// StudioReady is how long a Studio's tool may take to answer once its machine works, and StudioStop how long it may take to
+	// stop (platform.StudioStopLimit).
+	StudioReady, StudioStop time.Duration
+
+	Drain     time.Duration // how long a machine may take to end by itself after its work
+	Sweep     time.Duration // how often the sweep looks
+	Backoff   time.Duration // the longest pause between failed steps
+	MakeLimit time.Duration // how long making an environment may go on failing, other than by throttling
+	Lifetime  time.Duration // dead-man's timer of a machine
+	Idle      time.Duration // how long a loop sleeps at most, should a wake ever be missed
 }
 
 func (t Times) orDefault() Times {
@@ -49,7 +53,7 @@ func (t Times) orDefault() Times {
 		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
 		{&t.Unknown, platform.UnknownAfter}, {&t.Fallback, 40 * time.Second}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
 		{&t.Drain, time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
-		{&t.MakeLimit, 10 * time.Minute}, {&t.Idle, 5 * time.Second},
+		{&t.StudioReady, 30 * time.Minute}, {&t.StudioStop, platform.StudioStopLimit}, {&t.MakeLimit, 10 * time.Minute}, {&t.Idle, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
@@ -85,6 +89,9 @@ func (j *Jobs) Run(ctx context.Context) {
 	environments := newLoop(j, "environments", j.environments(), j.stepEnvironment)
 	defer j.DB.Subscribe(func(c platform.Change) {
 		switch c.Kind {
+		case platform.ChangeStudio: // often only what it uses
+			launch.poke()
+			watch.poke()
 		case platform.ChangeRun, platform.ChangeMachine:
 			launch.poke()
 			watch.poke()

@@ -23,21 +23,22 @@ func (q *inQueue) Error() string { return q.why }
 
 // launch asks a platform for a wanted machine, once its workspace has a place for it.
 func (j *Jobs) launch(ctx context.Context, m platform.Machine) (time.Time, error) {
-	run, env, place, err := j.surroundings(ctx, m)
+	w, env, place, err := j.surroundings(ctx, m)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if !run.CancelAsked.IsZero() || run.State.Ended() || !m.EndAsked.IsZero() {
-		return time.Time{}, j.giveUp(ctx, m, run, "cancelled before it was requested")
+	if !w.stopAsked().IsZero() || w.ended() {
+		return time.Time{}, j.giveUp(ctx, m, w, "cancelled before it was requested")
 	}
 	if err := j.admit(ctx, m); err != nil {
 		return time.Time{}, err
 	}
-	started, err := place.Start(ctx, env, cloud.StartRequest{MachineID: m.ID, RunID: m.RunID, Name: run.Name, UserName: run.UserName,
-		PortalURL: j.PortalURL, ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime, Placement: m.Placement,
-		Keep: func(ctx context.Context, placement string) error { return j.DB.KeepPlacement(ctx, m.ID, placement) }})
+	req := cloud.StartRequest{MachineID: m.ID, PortalURL: j.PortalURL, ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime, Placement: m.Placement,
+		Keep: func(ctx context.Context, placement string) error { return j.DB.KeepPlacement(ctx, m.ID, placement) }}
+	w.request(&req)
+	started, err := place.Start(ctx, env, req)
 	if err != nil {
-		return time.Time{}, j.startFailed(ctx, m, run, err)
+		return time.Time{}, j.startFailed(ctx, m, w, err)
 	}
 	return time.Time{}, j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineRequested, InstanceID: started.InstanceID, Hardware: started.Hardware, Launched: time.Now()})
 }
@@ -58,56 +59,47 @@ func (j *Jobs) admit(ctx context.Context, m platform.Machine) error {
 }
 
 // startFailed decides whether asking again makes sense. It returns err when it does.
-func (j *Jobs) startFailed(ctx context.Context, m platform.Machine, run platform.Run, err error) error {
+func (j *Jobs) startFailed(ctx context.Context, m platform.Machine, w work, err error) error {
 	switch kind := cloud.KindOf(err); {
 	case ctx.Err() != nil || platform.ErrorCode(err) == platform.CodeConflict:
 		return err // the portal stops, or the machine has moved on: no verdict
 	case kind == cloud.KindDenied || kind == cloud.KindInvalid || kind == cloud.KindIdentity:
-		return j.fail(ctx, m, run, forPeople(err))
+		return j.fail(ctx, m, w, forPeople(err))
 	case kind != cloud.KindThrottled && time.Since(j.sinceStart(m.Admitted)) > j.Times.StartLimit:
 		message, details := platform.SplitDetails(forPeople(err))
-		return j.fail(ctx, m, run, platform.WithDetails(fmt.Sprintf("It could not be started for %s, the last time because: %s Launch the run again later.", j.Times.StartLimit, message), details))
+		return j.fail(ctx, m, w, platform.WithDetails(fmt.Sprintf("It could not be started for %s, the last time because: %s %s", j.Times.StartLimit, message, w.again()), details))
 	}
 	return err
 }
 
-// fail ends a run whose machine never worked. The run ends first: should the portal die between the two writes, the
-// loops find a machine whose run has ended, and end it.
-func (j *Jobs) fail(ctx context.Context, m platform.Machine, run platform.Run, why string) error {
-	if m.RunID != "" && !run.State.Ended() {
-		message, details := platform.SplitDetails(why)
-		end := platform.RunEnd{State: platform.RunFailed, ErrorMessage: "The machine failed to start. " + message, ErrorReport: details}
-		if err := j.DB.MoveRun(ctx, run.ID, run.State, end); err != nil {
+// fail ends work whose machine never worked. The work ends first: should the portal die between the two writes, the
+// loops find a machine whose work has ended, and end it.
+func (j *Jobs) fail(ctx context.Context, m platform.Machine, w work, why string) error {
+	if !w.ended() {
+		if err := w.failed(ctx, why); err != nil {
 			return err
 		}
 	}
 	return j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineFailed, Failure: why})
 }
 
-// giveUp ends a machine that has not begun to work and is not wanted any more, because its run is to end.
-func (j *Jobs) giveUp(ctx context.Context, m platform.Machine, run platform.Run, note string) error {
-	if m.RunID != "" && !run.State.Ended() {
-		if err := j.DB.MoveRun(ctx, run.ID, run.State, platform.StoppedEnd(run)); err != nil {
+// giveUp ends a machine that has not begun to work and is not wanted any more, because its work is to end.
+func (j *Jobs) giveUp(ctx context.Context, m platform.Machine, w work, note string) error {
+	if !w.ended() {
+		if err := w.stopped(ctx); err != nil {
 			return err
 		}
 	}
 	return j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineTerminating, Note: note})
 }
 
-// surroundings reads what a step needs to know about a machine. The run of a warm one is the zero value.
-func (j *Jobs) surroundings(ctx context.Context, m platform.Machine) (run platform.Run, env platform.ComputeEnv, place cloud.Cloud, err error) {
-	if run, err = j.runOf(ctx, m); err != nil {
-		return run, env, nil, err
+// surroundings reads what a step needs to know about a machine.
+func (j *Jobs) surroundings(ctx context.Context, m platform.Machine) (w work, env platform.ComputeEnv, place cloud.Cloud, err error) {
+	if w, err = j.workOf(ctx, m); err != nil {
+		return w, env, nil, err
 	}
 	env, place, err = j.place(ctx, m)
-	return run, env, place, err
-}
-
-func (j *Jobs) runOf(ctx context.Context, m platform.Machine) (platform.Run, error) {
-	if m.RunID == "" {
-		return platform.Run{}, nil
-	}
-	return j.DB.AnyRun(ctx, m.RunID)
+	return w, env, place, err
 }
 
 func (j *Jobs) place(ctx context.Context, m platform.Machine) (platform.ComputeEnv, cloud.Cloud, error) {

@@ -68,7 +68,7 @@ func (j *Jobs) machines(states ...platform.MachineState) rows[platform.Machine] 
 			return slices.Contains(states, m.State) && !m.NextStep.After(time.Now())
 		},
 		facts: func(m platform.Machine) facts {
-			return facts{m.ID, fmt.Sprintf("machine %s of run %s, %s", m.ID, m.RunID, m.State), m.RunID, m.Attempts}
+			return facts{m.ID, fmt.Sprintf("machine %s for %q, %s", m.ID, m.WorkID(), m.State), m.RunID, m.Attempts}
 		},
 		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, why error) error {
 			return j.DB.PostponeMachine(ctx, m, next, attempts, forPeople(why))

@@ -7,16 +7,17 @@ import (
 	"wherry/platform"
 )
 
-// recoverAttempts is how often what an agent left is looked for, before its run ends without it.
+// recoverAttempts is how often what an agent left is looked for, before its work ends without it.
 const recoverAttempts = 6
 
-// recover reads back what a run's agent left in its account or on its host for a portal that did not hear it: logs, and of
-// a machine that has ended its tasks, its reports and its end. What the portal has already changes nothing.
+// recover reads back what an agent left in its account or on its host for a portal that did not hear it: logs, and of
+// a machine that has ended its tasks and reports or checkpoints, and its end. What the portal has already changes nothing.
 func (j *Jobs) recover(ctx context.Context, w watched, ended bool) error {
+	folder, workDir := w.kept()
 	for {
-		req := cloud.RecoverRequest{WorkID: w.run.ID, Folder: platform.KeptFolder(w.run.ID), MachineID: w.m.ID, WorkDir: w.run.WorkDir, Offsets: map[platform.LogStream]int64{}, Ended: ended}
+		req := cloud.RecoverRequest{WorkID: w.m.WorkID(), Folder: folder, MachineID: w.m.ID, WorkDir: workDir, Offsets: map[platform.LogStream]int64{}, Ended: ended}
 		for _, stream := range platform.LogStreams {
-			size, _, err := j.DB.LogSize(ctx, w.run.ID, stream)
+			size, _, err := j.DB.LogSize(ctx, w.m.WorkID(), stream)
 			if err != nil {
 				return err
 			}
@@ -26,7 +27,7 @@ func (j *Jobs) recover(ctx context.Context, w watched, ended bool) error {
 		if err != nil {
 			return err
 		}
-		j.Log.Info("read back what an agent left", "run", w.run.ID, "machine", w.m.ID, "left", left.String())
+		j.Log.Info("read back what an agent left", "work", w.m.WorkID(), "machine", w.m.ID, "left", left.String())
 		if err := j.keep(ctx, w, req, left); err != nil || !left.More {
 			return err
 		}
@@ -43,21 +44,13 @@ func (j *Jobs) keep(ctx context.Context, w watched, req cloud.RecoverRequest, le
 			}
 		}
 	}
-	for _, call := range left.Trace {
-		err := j.DB.TakeTrace(ctx, w.run, call)
-		if platform.ErrorCode(err) == platform.CodeInvalid {
-			j.Log.Warn("a trace call that an agent left is not one", "run", w.run.ID, "call", call.Name, "error", err)
-		} else if err != nil {
-			return err
-		}
+	if left.More {
+		left.End = nil // it comes again with what is left
 	}
-	if left.End == nil || left.More {
-		return nil
-	}
-	if err := j.DB.AddSteps(ctx, w.m, left.End.Steps); err != nil {
+	if err := w.take(ctx, w.m, left); err != nil || left.End == nil {
 		return err
 	}
-	if err := j.DB.AddReports(ctx, w.m, left.End.Reports); err != nil && platform.ErrorCode(err) != platform.CodeInvalid {
+	if err := j.DB.AddSteps(ctx, w.m, left.End.Steps); err != nil {
 		return err
 	}
 	return j.DB.AddEndReport(ctx, w.m, left.End.Report)

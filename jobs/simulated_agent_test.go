@@ -10,7 +10,7 @@ import (
 	"wherry/platform"
 )
 
-// simulatedWork is what an agent did for a run, as it knows itself.
+// simulatedWork is what an agent did for a run or a Studio, as it knows itself.
 type simulatedWork struct {
 	mu        sync.Mutex
 	log       []byte
@@ -19,6 +19,13 @@ type simulatedWork struct {
 	succeeded bool
 	told      bool // the portal took the report of a success
 	end       *platform.KeptEndFile
+
+	// Of a Studio.
+	steps      []platform.StepReport
+	saved      []platform.CheckpointReport
+	savedAcked int  // checkpoints that the portal took
+	savedAtEnd int  // that were there when it wrote its end
+	stopped    bool // the portal took the report of a stop that it had asked for
 }
 
 // left is what Recover finds.
@@ -29,7 +36,7 @@ func (w *simulatedWork) left(req cloud.RecoverRequest) (left cloud.Recovered) {
 		left.Logs = map[platform.LogStream][]byte{platform.LogOutput: w.log[at:w.kept]}
 	}
 	if req.Ended {
-		left.End = w.end
+		left.End, left.Checkpoints = w.end, w.saved
 	}
 	return left
 }
@@ -45,6 +52,8 @@ type simulatedAgent struct {
 	cut      [2]time.Time  // between these the network is cut
 	seized   time.Time     // when the instance is taken away; zero: never
 	jump     time.Duration // how far off the instance's clock is
+	cpu      float64       // what a Studio uses
+	stopAt   time.Time     // the end of a Studio's lifespan, as it was told last; zero: none
 }
 
 // boot is an instance's life: it comes up or does not, works, and ends; somebody may kill it at any time.
@@ -93,8 +102,7 @@ func (c *simulatedCloud) boot(i *simulatedInstance, lifetime time.Duration) {
 // reach calls the portal until it answers. false: it was not heard for a lifetime, or the instance has ended.
 func (a *simulatedAgent) reach(call func() error) bool {
 	for a.i.ctx.Err() == nil && time.Since(a.heard) < a.lifetime {
-		cut := time.Now().After(a.cut[0]) && time.Now().Before(a.cut[1])
-		if !cut && !a.c.s.down.Load() {
+		if a.reaches() {
 			err := call()
 			if code := platform.ErrorCode(err); err == nil || code != platform.CodeNotReady {
 				a.heard = time.Now()
@@ -109,7 +117,7 @@ func (a *simulatedAgent) reach(call func() error) bool {
 // run claims the work and does it.
 func (a *simulatedAgent) run() {
 	s := a.c.s
-	for a.m.RunID == "" {
+	for a.m.WorkID() == "" {
 		ok := a.reach(func() (err error) {
 			a.m, err = s.db.Claim(context.Background(), a.i.machine, a.i.id, "key of "+a.i.id)
 			return err
@@ -117,15 +125,19 @@ func (a *simulatedAgent) run() {
 		if !ok {
 			return
 		}
-		if a.m.RunID == "" {
+		if a.m.WorkID() == "" {
 			sleep(a.i.ctx, 5*time.Second)
 		}
 	}
 	a.w = &simulatedWork{}
 	a.c.mu.Lock()
-	a.c.works[a.m.RunID] = a.w
+	a.c.works[a.m.WorkID()] = a.w
 	a.c.mu.Unlock()
-	a.work()
+	if a.m.StudioSessionID != "" {
+		a.studio()
+	} else {
+		a.work()
+	}
 }
 
 // work writes a log, keeps it, tells of it, and ends as it must: by itself, by a cancel, or by an interruption.
@@ -173,8 +185,7 @@ func (a *simulatedAgent) write(line string) {
 // tell sends what the portal lacks, if it can be reached now. stop: nobody wants the work any more.
 func (a *simulatedAgent) tell() (stop, cancelled bool) {
 	s, ctx := a.c.s, context.Background()
-	cut := time.Now().After(a.cut[0]) && time.Now().Before(a.cut[1])
-	if cut || s.down.Load() {
+	if !a.reaches() {
 		return time.Since(a.heard) > a.lifetime, false
 	}
 	m, err := s.db.Machine(ctx, a.m.ID)
@@ -186,9 +197,18 @@ func (a *simulatedAgent) tell() (stop, cancelled bool) {
 	must(s.t, s.db.Heartbeat(ctx, m, time.Now()))
 	must(s.t, s.db.AddSteps(ctx, m, []platform.StepReport{{Name: platform.StepAgentUp, At: time.Now().Add(a.jump)}}))
 	a.send(m)
+	if m.StudioSessionID != "" {
+		return false, a.tellStudio(m)
+	}
 	run, err := s.db.AnyRun(ctx, a.m.RunID)
 	must(s.t, err)
 	return false, !run.CancelAsked.IsZero()
+}
+
+// reaches tells whether the portal can be reached now.
+func (a *simulatedAgent) reaches() bool {
+	cut := time.Now().After(a.cut[0]) && time.Now().Before(a.cut[1])
+	return !cut && !a.c.s.down.Load()
 }
 
 func (a *simulatedAgent) send(m platform.Machine) {
@@ -199,18 +219,20 @@ func (a *simulatedAgent) send(m platform.Machine) {
 		must(a.c.s.t, err)
 	}
 	a.w.acked = int(next)
+	must(a.c.s.t, a.c.s.db.AddCheckpoints(context.Background(), m, a.w.saved[a.w.savedAcked:]))
+	a.w.savedAcked = len(a.w.saved)
 }
 
 // finish keeps everything, and reports the end if the portal can be reached within some minutes.
 func (a *simulatedAgent) finish(report platform.EndReport) {
 	report.At = time.Now().Add(a.jump)
 	a.w.mu.Lock()
-	a.w.kept, a.w.end = len(a.w.log), &platform.KeptEndFile{Report: report}
+	a.w.kept, a.w.end = len(a.w.log), &platform.KeptEndFile{Report: report, Steps: a.w.steps}
+	a.w.savedAtEnd = len(a.w.saved)
 	a.w.succeeded = report.ExitCode != nil && *report.ExitCode == 0
 	a.w.mu.Unlock()
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline) && a.i.ctx.Err() == nil; sleep(a.i.ctx, time.Second) {
-		cut := time.Now().After(a.cut[0]) && time.Now().Before(a.cut[1])
-		if cut || a.c.s.down.Load() {
+		if !a.reaches() {
 			continue
 		}
 		m, err := a.c.s.db.Machine(context.Background(), a.m.ID)
@@ -218,7 +240,7 @@ func (a *simulatedAgent) finish(report platform.EndReport) {
 		if m.State.Wanted() {
 			a.send(m)
 			must(a.c.s.t, a.c.s.db.AddEndReport(context.Background(), m, report))
-			a.w.told = a.w.succeeded
+			a.w.told, a.w.stopped = a.w.succeeded, report.Cancelled
 		}
 		return
 	}

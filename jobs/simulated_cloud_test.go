@@ -26,7 +26,7 @@ type simulatedCloud struct {
 	instances map[string]*simulatedInstance // by id
 	full      map[string]bool               // tokens that were refused for good
 	most      map[string]int                // how many instances a machine ever had
-	works     map[string]*simulatedWork     // by run
+	works     map[string]*simulatedWork     // by run or session
 	agents    sync.WaitGroup
 }
 
@@ -249,11 +249,11 @@ func (c *simulatedCloud) livingList() (list []string) {
 	return list
 }
 
-// workOf is what was done for a run; nil: nothing.
-func (c *simulatedCloud) workOf(runID string) *simulatedWork {
+// workOf is what was done for a run or a session; nil: nothing.
+func (c *simulatedCloud) workOf(id string) *simulatedWork {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.works[runID]
+	return c.works[id]
 }
 
 // close ends what a failed simulation has left.

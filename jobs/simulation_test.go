@@ -19,7 +19,7 @@ import (
 	"wherry/platform"
 )
 
-// A simulation lets runs live under random faults, in simulated time: a cloud as unreliable as EC2 (simulatedCloud), agents
+// A simulation lets runs and Studios live under random faults, in simulated time: a cloud as unreliable as EC2 (simulatedCloud), agents
 // that are killed and cut off (simulatedAgent), people who cancel, and a portal that is killed and started again. After each,
 // what must always hold is looked at. WHERRY_SIMULATION_SEED repeats one.
 
@@ -31,7 +31,7 @@ const (
 )
 
 // simulated counts what was tried, over all simulations.
-var simulated struct{ runs, faults, portals, cuts, deaths, interruptions, jumps atomic.Int64 }
+var simulated struct{ runs, studios, faults, portals, cuts, deaths, interruptions, jumps atomic.Int64 }
 
 func TestWhatMustHoldHoldsInRandomSequences(t *testing.T) {
 	t.Parallel()
@@ -51,8 +51,8 @@ func TestWhatMustHoldHoldsInRandomSequences(t *testing.T) {
 		}
 	})
 	s := &simulated
-	fmt.Printf("simulated from seed %d: %d sequences, with %d faults of calls, %d portals killed, %d networks cut, %d agents or machines killed, %d interruptions, %d clocks hours off\n",
-		seed, s.runs.Load(), s.faults.Load(), s.portals.Load(), s.cuts.Load(), s.deaths.Load(), s.interruptions.Load(), s.jumps.Load())
+	fmt.Printf("simulated from seed %d: %d runs and %d sessions of Studios, with %d faults of calls, %d portals killed, %d networks cut, %d agents or machines killed, %d interruptions, %d clocks hours off\n",
+		seed, s.runs.Load(), s.studios.Load(), s.faults.Load(), s.portals.Load(), s.cuts.Load(), s.deaths.Load(), s.interruptions.Load(), s.jumps.Load())
 }
 
 // simulation is one world in simulated time.
@@ -65,8 +65,9 @@ type simulation struct {
 	member platform.Member
 	env    platform.ComputeEnv
 	ends   map[string]platform.Run // runs as they were when they were first seen ended
-	stop   func()                  // kills the portal
-	down   atomic.Bool             // the portal is not there: agents do not reach it
+	lab    simulatedLab
+	stop   func()      // kills the portal
+	down   atomic.Bool // the portal is not there: agents do not reach it
 }
 
 func simulate(t *testing.T, seed uint64) {
@@ -83,7 +84,7 @@ func simulate(t *testing.T, seed uint64) {
 			Config: platform.ComputeEnvConfig{AWSCloud: platform.AWSCloud{WarmInstances: s.number(2), WarmMinutes: 20}}}
 		must(t, d.AddComputeEnv(t.Context(), &s.env))
 		if s.chance(0.3) {
-			must(t, d.SetLimits(t.Context(), s.member.Workspace.ID, platform.Limits{Instances: 2 + s.number(4)}))
+			must(t, d.SetLimits(t.Context(), s.member.Workspace.ID, platform.Limits{Instances: 2 + s.number(4), Studios: 1 + s.number(4)}))
 		}
 		s.live()
 	})
@@ -128,6 +129,9 @@ func (s *simulation) live() {
 	for range runsOfOneWorld {
 		time.Sleep(s.upTo(3 * time.Minute))
 		runs = append(runs, s.launch())
+		if s.chance(0.4) {
+			s.startStudio()
+		}
 	}
 	time.Sleep(s.upTo(30 * time.Minute))
 	over() // no more portals are killed, and calls succeed again
@@ -207,7 +211,7 @@ func (s *simulation) atRest(runs []string) bool {
 	must(s.t, err)
 	machines, err := s.db.LivingMachines(context.Background())
 	must(s.t, err)
-	return len(living) == 0 && len(machines) == 0 && s.cloud.living() == 0
+	return len(living) == 0 && s.studiosAtRest() && len(machines) == 0 && s.cloud.living() == 0
 }
 
 func (s *simulation) noteEnds(runs []string) {
@@ -238,11 +242,12 @@ func (s *simulation) check(runs []string) {
 	machines, err := s.db.LivingMachines(context.Background())
 	must(s.t, err)
 	for _, m := range machines {
-		s.t.Errorf("3. machine %s of run %q is still %s: %s", m.ID, m.RunID, m.State, m.Waiting)
+		s.t.Errorf("3. machine %s for %q is still %s: %s", m.ID, m.WorkID(), m.State, m.Waiting)
 	}
 	for _, id := range runs {
 		s.checkRun(id)
 	}
+	s.checkStudios()
 }
 
 func (s *simulation) checkRun(id string) {
@@ -261,13 +266,17 @@ func (s *simulation) checkRun(id string) {
 	if r.State != platform.RunSucceeded && r.ErrorMessage == "" {
 		s.t.Errorf("run %s is %s, and nobody knows why", id, r.State)
 	}
+	s.checkLog(id, work)
+}
+
+func (s *simulation) checkLog(id string, work *simulatedWork) {
 	var log bytes.Buffer
 	must(s.t, s.db.CopyLog(context.Background(), &log, id, platform.LogOutput))
 	if work == nil {
 		return
 	}
 	if log.Len() < work.acked || !bytes.HasPrefix(work.log, log.Bytes()) {
-		s.t.Errorf("5. run %s has %d bytes of log of %d that were said to be saved, or others than were written", id, log.Len(), work.acked)
+		s.t.Errorf("5. %s has %d bytes of log of %d that were said to be saved, or others than were written", id, log.Len(), work.acked)
 	}
 }
 
@@ -290,6 +299,7 @@ func TestMachinesEndByThemselvesWhenThePortalIsGoneForGood(t *testing.T) {
 			s.start()
 			for range 5 {
 				s.launch()
+				s.startStudio()
 				time.Sleep(s.upTo(time.Minute))
 			}
 			s.stop()

@@ -46,14 +46,16 @@ func (j *Jobs) warm(ctx context.Context) error {
 	return nil
 }
 
-// assign tells the platform whose a machine is now that was warm: older than its run. Work does not wait for that.
+// assign tells the platform whose a machine is now that was warm: older than its work. Work does not wait for that.
 func (j *Jobs) assign(ctx context.Context, w watched) {
-	if !w.m.Created.Before(w.run.Created) {
+	if !w.m.Created.Before(w.created()) {
 		return
 	}
-	err := w.place.Assign(ctx, w.env, w.m, cloud.StartRequest{MachineID: w.m.ID, RunID: w.run.ID, Name: w.run.Name, UserName: w.run.UserName})
+	req := cloud.StartRequest{MachineID: w.m.ID}
+	w.request(&req)
+	err := w.place.Assign(ctx, w.env, w.m, req)
 	if err != nil && ctx.Err() == nil {
-		j.Log.Warn("a warm machine was not given the names of its run", "machine", w.m.ID, "run", w.run.ID, "error", err)
+		j.Log.Warn("a warm machine was not given the names of its work", "machine", w.m.ID, "work", w.m.WorkID(), "error", err)
 	}
 }
 
@@ -81,7 +83,7 @@ func (j *Jobs) warmEnv(ctx context.Context, env platform.ComputeEnv) error {
 		if m.State == platform.MachineWanted && m.Placement != "" {
 			continue // the platform may be starting it just now: it is ended once its instance is known
 		}
-		err := j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineTerminating, Note: "no run needs it any more"})
+		err := j.DB.MoveMachine(ctx, m, db.Move{To: platform.MachineTerminating, Note: "no work needs it any more"})
 		if err != nil && platform.ErrorCode(err) != platform.CodeConflict {
 			return err
 		}

@@ -13,8 +13,8 @@ import (
 //	POST /agent/logs/{stream}?offset=N    raw bytes → LogAck                409 with LogAck when N is not what is missing
 //	POST /agent/reports                   []Report → {}                     idempotent by name
 //	POST /agent/end                       EndReport → {}                    idempotent
-//	POST /agent/checkpoints               []CheckpointReport → {}           idempotent by id
-//	POST /agent/checkpoints/removed       []string → {}                     ids of Spec.Studio.Forget that are removed
+//	POST /agent/checkpoints               []CheckpointReport → CheckpointAck  idempotent by id
+//	POST /agent/checkpoints/removed       []string → {}                     ids of checkpoints that were to be forgotten and are removed
 //	GET  /agent/tunnel                    a WebSocket that carries tunnel/'s connections to the Studio's port
 //
 // Before there is an agent, the boot script of a machine in a cloud speaks with the claim token, which stays good:
@@ -106,8 +106,14 @@ type CheckpointRef struct {
 	CheckpointID string `json:"checkpointId"`
 }
 
-// MaxCheckpointReports is how many checkpoints an agent tells of at once, and removes in one session.
+// MaxCheckpointReports is how many checkpoints an agent tells of, and is told to remove, at once.
 const MaxCheckpointReports = 100
+
+// CheckpointAck says that the portal has the checkpoints that it was told, and which archives are to be removed now, at most
+// MaxCheckpointReports: a long session would otherwise leave hundreds.
+type CheckpointAck struct {
+	Forget []CheckpointRef `json:"forget,omitempty"`
+}
 
 // CloudSpec is what the work of a machine in a cloud has beside that of one on the portal's own host.
 type CloudSpec struct {
@@ -129,6 +135,9 @@ const (
 	KeptTrace    = "trace.jsonl"  // the trace calls, one KeptCall a line, in order; written at the end
 	KeptReports  = "reports"      // a folder with a file for each Report
 	KeptEnd      = "end.json"     // KeptEndFile; written last
+	// KeptCheckpointList has all []CheckpointReport of a Studio's session; it is written anew with each, so that none is lost with
+	// a machine that ends without a word.
+	KeptCheckpointList = "checkpoints.json"
 )
 
 // KeptFolder is where a run's kept files are, relative to the work directory, with slashes.
@@ -147,10 +156,9 @@ type KeptCall struct {
 
 // KeptEndFile is what KeptEnd holds.
 type KeptEndFile struct {
-	Report      EndReport          `json:"report"`
-	Steps       []StepReport       `json:"steps,omitempty"`
-	Reports     []Report           `json:"reports,omitempty"`
-	Checkpoints []CheckpointReport `json:"checkpoints,omitempty"`
+	Report  EndReport    `json:"report"`
+	Steps   []StepReport `json:"steps,omitempty"`
+	Reports []Report     `json:"reports,omitempty"`
 }
 
 // Report is a file that a run made for people to look at: Nextflow's own reports and what the pipeline's tower.yml names.

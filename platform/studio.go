@@ -98,7 +98,8 @@ func (s *Studio) Clean(templates []StudioTemplate) error {
 
 func (c *StudioConfig) clean(errs FieldErrors, templates []StudioTemplate) {
 	c.Template, c.Image = strings.TrimSpace(c.Template), strings.TrimSpace(c.Image)
-	switch _, known := FindTemplate(templates, c.Template); {
+	t, known := FindTemplate(templates, c.Template)
+	switch {
 	case c.Template != "" && !known:
 		errs.Add("template", "This portal has no template %q. Choose another.", c.Template)
 	case c.Template != "":
@@ -121,6 +122,11 @@ func (c *StudioConfig) clean(errs FieldErrors, templates []StudioTemplate) {
 		errs.Add("restore", "There is no such checkpoint.")
 	}
 	checkEnvironment(errs, "environment", c.Environment)
+	for _, e := range c.Environment {
+		if strings.HasPrefix(e.Name, "WHERRY_") || strings.Contains(t.Environment[e.Name], "${TOKEN}") {
+			errs.Add("environment", "%s is set by Wherry itself and cannot be changed.", e.Name)
+		}
+	}
 	c.cleanConda(errs)
 	c.cleanMounts(errs)
 }
@@ -192,6 +198,33 @@ func (s Studio) State() StudioState {
 		return StudioStopped
 	}
 	return s.Session.State
+}
+
+// CleanFor checks the Studio with the environment it goes to, after Clean, and leaves out what means nothing there.
+func (s *Studio) CleanFor(env ComputeEnv, templates []StudioTemplate) error {
+	errs := FieldErrors{}
+	if env.Status != ComputeEnvAvailable {
+		errs.Add("computeEnvId", "The compute environment %q is %s and takes no work. %s", env.Name, env.Status, env.Message)
+	}
+	if env.InCloud() {
+		return errs.OrNil()
+	}
+	s.Config.Spot = false
+	if t, _ := FindTemplate(templates, s.Config.Template); s.Config.Template == "" {
+		errs.Add("image", "The compute environment %q has no containers, which a custom image needs. Choose one in a cloud, or a template that runs as a process.", env.Name)
+	} else if !t.OnHost() {
+		errs.Add("template", "%s needs a container, and the compute environment %q has none. Choose one in a cloud, or another template.", t.Name, env.Name)
+	}
+	if len(s.Config.Mounts) > 0 {
+		errs.Add("mounts", "The compute environment %q has no account from which buckets could be mounted. Choose one in a cloud, or leave this empty.", env.Name)
+	}
+	return errs.OrNil()
+}
+
+// MayLook tells whether a member may see the Studio's settings, logs and checkpoints. Of somebody else's private Studio
+// everybody sees that it is there, whose it is, and how it stands.
+func (s Studio) MayLook(m Member) bool {
+	return m.Can(ViewStudios) && (!s.Private || s.UserID == m.User.ID)
 }
 
 // MayConnect tells whether a member may open the Studio: who may connect to Studios, and for a private one added it.

@@ -152,22 +152,26 @@ func StudioEndFromReport(s StudioSession, report EndReport) StudioEnd {
 	switch {
 	case report.Interrupted:
 		return StudioEnd{State: StudioStopped, StopReason: StopSpot, Message: cmp.Or(report.Reason, stopMessages[StopSpot])}
-	case report.BuildFailed:
-		return StudioEnd{State: StudioBuildFailed, Message: report.Reason, Details: report.ErrorReport}
 	case !s.StopAsked.IsZero():
-		end := StudioStoppedEnd(s)
-		if report.Reason != "" { // what went wrong while it stopped, such as that its work could not be saved
-			end.Message, end.Details = end.Message+" "+report.Reason, report.ErrorReport
-		}
-		return end
+		return StudioStoppedEnd(s).with(report)
+	case report.BuildFailed:
+		return StudioEnd{State: StudioBuildFailed, Message: cmp.Or(report.Reason, "Its packages could not be installed. Its log says more."), Details: report.ErrorReport}
 	case report.StopReason != "":
-		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}
+		return StudioEnd{State: StudioStopped, StopReason: report.StopReason, Message: stopMessages[report.StopReason]}.with(report)
 	case report.Reason == "" && report.ExitCode != nil && *report.ExitCode == 0:
 		return StudioEnd{State: StudioStopped, StopReason: StopItself, Message: stopMessages[StopItself]}
 	case report.Reason == "":
 		report.Reason = "The Studio's tool ended with an error. Its log says more."
 	}
 	return StudioEnd{State: StudioErrored, Message: report.Reason, Details: report.ErrorReport}
+}
+
+// with adds what went wrong while a session stopped, such as that its work could not be saved.
+func (e StudioEnd) with(report EndReport) StudioEnd {
+	if report.Reason != "" {
+		e.Message, e.Details = e.Message+" "+report.Reason, report.ErrorReport
+	}
+	return e
 }
 
 var stopMessages = map[StopReason]string{

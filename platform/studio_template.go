@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -30,10 +31,38 @@ type StudioTemplate struct {
 	User          string `json:"user,omitempty"`        // of the container; empty: the image's own
 }
 
+// OnHost tells whether the tool can run as a process, where there are no containers.
+func (t StudioTemplate) OnHost() bool { return len(t.HostCommand) > 0 }
+
+// TemplateWords are the words that stand as ${WORD} in a template.
+var TemplateWords = []string{"PORT", "WORKSPACE", "URL", "TOKEN", "STUDIO"}
+
+var wordForm = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// unknownWord finds something of the form ${WORD} in a template that is none of TemplateWords; "" where there is none.
+func (t StudioTemplate) unknownWord() string {
+	texts := slices.Concat(t.Command, t.HostCommand, []string{t.Authorization})
+	for _, value := range t.Environment {
+		texts = append(texts, value)
+	}
+	for _, word := range wordForm.FindAllString(strings.Join(texts, "\n"), -1) {
+		if !slices.Contains(TemplateWords, strings.Trim(word, "${}")) {
+			return word
+		}
+	}
+	return ""
+}
+
 //go:embed studio_templates.json
 var shippedTemplates []byte
 
-// ShippedTemplates are the templates that Wherry brings.
+// ShippedTemplates are the templates that Wherry brings, in studio_templates.json. Each tool has no sign-in of its own, because
+// the portal asks who comes; JupyterLab alone can ask for a token too, with which it refuses everybody but the portal. Their
+// images run as the user 1000, or begin as root and become it, and their tags are not moved by those who publish them.
+//
+// JupyterLab's command was tried as a process; that the images serve as they are told was not. Of them the desktop is the one
+// to look at first: LinuxServer's images keep a home of their own below /config, of which nothing is kept. There is no image of
+// an Xpra desktop that is both pinned and looked after, so that the desktop is KasmVNC's, which a browser shows as well.
 func ShippedTemplates() []StudioTemplate {
 	list, err := ParseTemplates(shippedTemplates)
 	if err != nil {
@@ -62,6 +91,8 @@ func ParseTemplates(text []byte) (list []StudioTemplate, err error) {
 			return nil, fmt.Errorf("template %q needs the port on which its image serves HTTP", t.ID)
 		case t.Ready != "" && !strings.HasPrefix(t.Ready, "/"):
 			return nil, fmt.Errorf("template %q: ready must be a path", t.ID)
+		case t.unknownWord() != "":
+			return nil, fmt.Errorf("template %q: nothing takes the place of %s; the words are %s", t.ID, t.unknownWord(), strings.Join(TemplateWords, ", "))
 		}
 		ids = append(ids, t.ID)
 	}

@@ -27,7 +27,18 @@ function holds(form, condition) {
   return value === undefined ? now !== "" : value.split("|").includes(now);
 }
 
+// An input with [data-enable-if] can be used while the same kind of condition holds. A choice that cannot be used any more passes
+// to the first that can.
+function enableWhatFits(form) {
+  for (const input of form.querySelectorAll("[data-enable-if]")) input.disabled = !holds(form, input.dataset.enableIf);
+  for (const lost of form.querySelectorAll("input[type=radio][data-enable-if]:disabled:checked")) {
+    const other = [...form.querySelectorAll("input[type=radio]")].find((input) => input.name === lost.name && !input.disabled);
+    if (other) other.checked = true;
+  }
+}
+
 function showWhatFits(form) {
+  enableWhatFits(form);
   for (const part of form.querySelectorAll("[data-show-if]")) {
     part.hidden = !part.dataset.showIf.split(" ").every((condition) => holds(form, condition));
   }

@@ -3,16 +3,17 @@
 const body = document.body;
 const url = body.dataset.events;
 const note = document.getElementById("connection");
-const KINDS = ["run", "tasks", "machine", "pipelines", "compute-envs", "credentials"];
+const KINDS = ["run", "tasks", "machine", "pipelines", "compute-envs", "credentials", "studios"];
 const HIDDEN_AFTER = 10_000; // ms: a hidden tab lets its connection go, because browsers allow six to one host
 const POLL_EVERY = 10_000; // ms: how often a hidden tab asks instead
 
-// What a reader has opened stays open when its part of the page is fetched again.
-globalThis.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
+// What a reader has opened stays open, and what they have typed stays typed, when its part of the page is fetched again.
+globalThis.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
+  !(name === "open" && node.tagName === "DETAILS") && !(name === "value" && node.tagName === "INPUT" && node.value !== node.defaultValue);
 
 let position = body.dataset.lastChange ?? "0";
 let source = null;
-let log = null; // {stream, line}: the log that a viewer on the page follows
+let log = null; // {work, stream, line}: the log that a viewer on the page follows, and for a Studio the session whose it is
 let timer = null;
 let lostAt = null;
 
@@ -21,6 +22,7 @@ function address(once) {
   u.searchParams.set("after", position);
   if (log) {
     u.searchParams.set("log", log.stream);
+    if (log.work) u.searchParams.set("work", log.work);
     u.searchParams.set("line", log.line);
   }
   if (once) u.searchParams.set("once", "1");
@@ -40,14 +42,15 @@ function open(once = false) {
   });
   source.addEventListener("change", (event) => {
     position = event.lastEventId;
-    const { kind } = JSON.parse(event.data);
+    const { kind, studio } = JSON.parse(event.data);
     body.dispatchEvent(new CustomEvent(`live-${kind}`));
+    if (studio) body.dispatchEvent(new CustomEvent("live-studios"));
   });
   source.addEventListener("log", (event) => {
     position = event.lastEventId;
     const data = JSON.parse(event.data);
     if (log) log.line = data.first + data.lines.length - (data.partial ? 1 : 0);
-    document.dispatchEvent(new CustomEvent("wherry-log", { detail: data }));
+    document.dispatchEvent(new CustomEvent("wherry-log", { detail: { work: log?.work, ...data } }));
   });
   source.addEventListener("reset", () => location.reload());
   source.addEventListener("signed-out", () => { close(); signedOut(); });

@@ -1,4 +1,4 @@
-// <log-view data-url data-stream data-live>: shows a log of any length. Only the lines in view are in the page; others are
+// <log-view data-url data-stream data-work>: shows a log of any length. Only the lines in view are in the page; others are
 // fetched in blocks when they come into view. It opens at the end and follows it until the reader scrolls up.
 import { parse, strip } from "./ansi.js";
 import { BLOCK, LogLines, Place } from "./loglines.js";
@@ -15,10 +15,12 @@ class LogView extends HTMLElement {
   #query = "";
   #marked = null;
   #place = new Place(0, 20, 0);
+  #gone = new AbortController(); // the page has another viewer in this one's place
 
   connectedCallback() {
     this.url = this.dataset.url;
     this.stream = this.dataset.stream;
+    this.work = this.dataset.work;
     this.view = this.querySelector("[data-log-scroll]");
     this.spacer = this.querySelector("[data-log-spacer]");
     this.rows = this.querySelector("[data-log-rows]");
@@ -39,18 +41,23 @@ class LogView extends HTMLElement {
       if (e.key === "Home") { this.#setFollow(false); this.view.scrollTop = 0; e.preventDefault(); }
       if (e.key === "/") { this.searchBox.focus(); e.preventDefault(); }
     });
-    document.addEventListener("wherry-log", (e) => { if (e.detail.stream === this.stream) this.#put(e.detail); });
-    addEventListener("hashchange", () => this.#fromHash());
+    const { signal } = this.#gone;
+    document.addEventListener("wherry-log", (e) => { if (e.detail.stream === this.stream && e.detail.work === this.work) this.#put(e.detail); }, { signal });
+    addEventListener("hashchange", () => this.#fromHash(), { signal });
     this.#open();
+  }
+
+  disconnectedCallback() {
+    this.#gone.abort();
   }
 
   async #open() {
     const answer = await this.#fetch(-BLOCK);
-    if (!answer) return;
+    if (!answer || this.#gone.signal.aborted) return;
     this.#lines.put(answer.first, answer.lines, answer.total);
     if (!this.#fromHash()) this.#layout();
     const end = answer.first + answer.lines.length - (answer.partial ? 1 : 0);
-    document.dispatchEvent(new CustomEvent("wherry-follow-log", { detail: { stream: this.stream, line: Math.max(0, end) } }));
+    document.dispatchEvent(new CustomEvent("wherry-follow-log", { detail: { work: this.work, stream: this.stream, line: Math.max(0, end) } }));
   }
 
   async #fetch(from) {
@@ -61,7 +68,7 @@ class LogView extends HTMLElement {
       return await answer.json();
     } catch (error) {
       this.#say(`The log could not be read (${error.message}). Trying again.`);
-      setTimeout(() => (from < 0 ? this.#open() : this.#draw()), 3000);
+      if (!this.#gone.signal.aborted) setTimeout(() => (from < 0 ? this.#open() : this.#draw()), 3000);
       return null;
     }
   }

@@ -26,21 +26,21 @@ func (s timelineStep) bad() bool {
 
 // timeline places steps on a line. A step reaches to the next one of its kind; the last one of a living machine to now.
 // The agent's clock may differ from the portal's: what lies outside is drawn at the edge.
-func timeline(v RunView) []timelineStep {
-	if len(v.Steps) == 0 {
+func timeline(m platform.Machine, steps []platform.Step, now time.Time) []timelineStep {
+	if len(steps) == 0 {
 		return nil
 	}
-	begin, end := v.Machine.Created, v.Steps[len(v.Steps)-1].At
-	living := v.Machine.State.Living()
-	if living && v.Now.After(end) {
-		end = v.Now
+	begin, end := m.Created, steps[len(steps)-1].At
+	living := m.State.Living()
+	if living && now.After(end) {
+		end = now
 	}
 	whole := max(end.Sub(begin).Seconds(), 0.001)
 	place := func(t time.Time) float64 { return min(100, max(0, 100*t.Sub(begin).Seconds()/whole)) }
-	list := make([]timelineStep, len(v.Steps))
-	for i, s := range v.Steps {
+	list := make([]timelineStep, len(steps))
+	for i, s := range steps {
 		until, last := end, true
-		for _, later := range v.Steps[i+1:] {
+		for _, later := range steps[i+1:] {
 			if later.Agent == s.Agent {
 				until, last = later.At, false
 				break

@@ -46,12 +46,13 @@ func parsePosition(s string) (p position, ok bool) {
 	return p, true
 }
 
-// stream is one open page that follows its workspace, or one run and one of its logs.
+// stream is one open page that follows its workspace, or one run or Studio and one of its logs.
 type stream struct {
 	*Server
 	c      echo.Context
 	client *client
 	at     position
+	workID string             // whose log: the run, or a session of the Studio
 	log    platform.LogStream // empty: no log
 
 	changesSent, logSent time.Time
@@ -59,12 +60,13 @@ type stream struct {
 
 // events streams what changes, as server-sent events:
 //
-//	change  {"run": "…", "kind": "run|tasks|machine|pipelines|compute-envs"}
+//	change  {"run": "…", "studio": "…", "kind": "run|tasks|machine|studio|pipelines|compute-envs"}
 //	log     {"stream": "…", "first": 0, "lines": […], "total": 1, "partial": false}
 //	reset   too much was missed: load the page again
 //
-// The id of each is the position after it. ?after= or Last-Event-ID tells where to go on, ?run= narrows to one run, &log=
-// and &line= add its log from a line on, and ?once=1 ends the stream when nothing more is new.
+// The id of each is the position after it. ?after= or Last-Event-ID tells where to go on, ?run= or ?studio= narrows to one, &log=
+// and &line= add its log from a line on (of a Studio that of the &work= session), and ?once=1 ends the stream when nothing more
+// is new.
 func (s *Server) events(c echo.Context) error {
 	st := &stream{Server: s, c: c}
 	var ok bool
@@ -74,18 +76,12 @@ func (s *Server) events(c echo.Context) error {
 			st.at.Line = line
 		}
 	}
-	runID := c.QueryParam("run")
-	if log := platform.LogStream(c.QueryParam("log")); log.Known() && runID != "" {
-		st.log = log
-	}
-	member := handlers.Member(c)
-	if runID != "" {
-		if _, err := s.DB.Run(c.Request().Context(), member.Workspace.ID, runID); err != nil {
-			return err
-		}
+	of, err := st.narrow()
+	if err != nil {
+		return err
 	}
 	var leave func()
-	st.client, leave = s.Hub.join(member.Workspace.ID, runID)
+	st.client, leave = s.Hub.join(handlers.Member(c).Workspace.ID, of)
 	defer leave()
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
@@ -93,6 +89,32 @@ func (s *Server) events(c echo.Context) error {
 	header.Set("X-Accel-Buffering", "no")
 	c.Response().WriteHeader(http.StatusOK)
 	return st.follow(c.QueryParam("once") != "")
+}
+
+// narrow reads which run or Studio the page follows, "" for all, and which log, as far as the member may see it.
+func (st *stream) narrow() (of string, err error) {
+	ctx, member := st.c.Request().Context(), handlers.Member(st.c)
+	log := platform.LogStream(st.c.QueryParam("log"))
+	if runID := st.c.QueryParam("run"); runID != "" {
+		if log.Known() {
+			st.workID, st.log = runID, log
+		}
+		_, err := st.DB.Run(ctx, member.Workspace.ID, runID)
+		return runID, err
+	}
+	studioID := st.c.QueryParam("studio")
+	if studioID == "" {
+		return "", nil
+	}
+	studio, err := st.DB.Studio(ctx, member.Workspace.ID, studioID)
+	if err != nil || log != platform.LogOutput || !studio.MayLook(member) {
+		return studioID, err
+	}
+	session, err := st.DB.StudioSession(ctx, st.c.QueryParam("work"))
+	if err == nil && session.StudioID == studio.ID {
+		st.workID, st.log = session.ID, log
+	}
+	return studioID, err
 }
 
 // follow sends what is new until the browser or the portal goes away. An error ends the stream: the browser comes back.
@@ -132,13 +154,14 @@ func (st *stream) follow(once bool) error {
 	}
 }
 
-// changeEvent tells of changes, however many, of one kind to one run or to the workspace.
+// changeEvent tells of changes, however many, of one kind to one run or Studio or to the workspace.
 type changeEvent struct {
-	Run  string              `json:"run,omitempty"`
-	Kind platform.ChangeKind `json:"kind"`
+	Run    string              `json:"run,omitempty"`
+	Studio string              `json:"studio,omitempty"`
+	Kind   platform.ChangeKind `json:"kind"`
 }
 
-// sendChanges sends what changed since the position: one event for each run and kind. Only the last moves the position:
+// sendChanges sends what changed since the position: one event for each run or Studio and kind. Only the last moves the position:
 // whoever is cut off before it gets all of them again.
 func (st *stream) sendChanges() error {
 	st.changesSent = time.Now()
@@ -153,7 +176,7 @@ func (st *stream) sendChanges() error {
 	var list []changeEvent
 	seen := map[changeEvent]bool{}
 	for _, change := range changes {
-		if e := (changeEvent{change.RunID, change.Kind}); !seen[e] {
+		if e := (changeEvent{change.RunID, change.StudioID, change.Kind}); !seen[e] {
 			seen[e] = true
 			list = append(list, e)
 		}
@@ -178,7 +201,7 @@ func (st *stream) sendLog() error {
 		return nil
 	}
 	for {
-		w, err := st.Hub.lines(st.c.Request().Context(), windowKey{st.client.runID, st.log, st.at.Line}, logBatch)
+		w, err := st.Hub.lines(st.c.Request().Context(), windowKey{st.client.of, st.workID, st.log, st.at.Line}, logBatch)
 		if err != nil || len(w.Lines) == 0 {
 			return err
 		}
@@ -204,12 +227,25 @@ func (st *stream) stillAllowed() error {
 		_, err = st.DB.Session(ctx, platform.HashToken(cookie.Value), time.Now())
 	}
 	if err == nil {
-		_, err = st.DB.Member(ctx, member.User.ID, member.Workspace.Organization.Name, member.Workspace.Name)
+		member, err = st.DB.Member(ctx, member.User.ID, member.Workspace.Organization.Name, member.Workspace.Name)
+	}
+	if err == nil && st.log != "" && st.c.QueryParam("studio") != "" {
+		err = st.stillLooking(member)
 	}
 	if err != nil {
 		return errors.Join(err, st.send("signed-out", struct{}{}))
 	}
 	return st.write(": alive\n\n")
+}
+
+// stillLooking ends the log of a Studio that has become somebody else's private one, or was deleted.
+func (st *stream) stillLooking(member platform.Member) error {
+	studio, err := st.DB.Studio(st.c.Request().Context(), member.Workspace.ID, st.client.of)
+	if platform.ErrorCode(err) == platform.CodeNotFound || (err == nil && !studio.MayLook(member)) {
+		st.log = ""
+		return nil
+	}
+	return err
 }
 
 func (st *stream) send(event string, data any) error {

@@ -28,14 +28,20 @@ type Hub struct {
 // client is one open page. wake holds at most one token: how much is new, the client finds out itself.
 type client struct {
 	workspaceID int64
-	runID       string // empty: all runs of the workspace
+	of          string // the run or Studio that it follows; empty: all of the workspace
 	wake        chan struct{}
-	logs        chan struct{} // like wake, for the run's log
+	logs        chan struct{} // like wake, for the logs of the run or Studio
+}
+
+// follows tells whether a change is of what the page shows.
+func (c *client) follows(change platform.Change) bool {
+	return c.workspaceID == change.WorkspaceID && (c.of == "" || c.of == change.RunID || c.of == change.StudioID)
 }
 
 // windowKey names a window on a log that many pages ask for at once.
 type windowKey struct {
-	runID  string
+	of     string // the run or Studio
+	workID string // the run, or the session of the Studio
 	stream platform.LogStream
 	first  int64
 }
@@ -66,7 +72,7 @@ func (h *Hub) publish(change platform.Change) {
 	defer h.mu.Unlock()
 	if change.Kind == platform.ChangeLog {
 		for key := range h.windows {
-			if key.runID == change.RunID {
+			if key.of == change.RunID || key.of == change.StudioID {
 				delete(h.windows, key)
 			}
 		}
@@ -76,7 +82,7 @@ func (h *Hub) publish(change platform.Change) {
 		}
 	}
 	for c := range h.clients {
-		if c.workspaceID != change.WorkspaceID || (c.runID != "" && c.runID != change.RunID) {
+		if !c.follows(change) {
 			continue
 		}
 		if change.Kind == platform.ChangeLog {
@@ -94,8 +100,8 @@ func poke(ch chan struct{}) {
 	}
 }
 
-func (h *Hub) join(workspaceID int64, runID string) (c *client, leave func()) {
-	c = &client{workspaceID: workspaceID, runID: runID, wake: make(chan struct{}, 1), logs: make(chan struct{}, 1)}
+func (h *Hub) join(workspaceID int64, of string) (c *client, leave func()) {
+	c = &client{workspaceID: workspaceID, of: of, wake: make(chan struct{}, 1), logs: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.clients[c] = struct{}{}
@@ -115,7 +121,7 @@ func (h *Hub) since(ctx context.Context, c *client, after int64) (changes []plat
 	if upTo, err = h.db.LastChange(ctx); err != nil {
 		return nil, 0, false, err
 	}
-	changes, complete, err = h.db.ChangesSince(ctx, c.workspaceID, c.runID, after)
+	changes, complete, err = h.db.ChangesSince(ctx, c.workspaceID, c.of, after)
 	if n := len(changes); n > 0 {
 		upTo = max(upTo, changes[n-1].ID)
 	}
@@ -130,8 +136,7 @@ func (h *Hub) fromRecent(c *client, after int64) (changes []platform.Change, upT
 	}
 	upTo = h.recent[len(h.recent)-1].ID
 	for i := len(h.recent) - 1; i >= 0 && h.recent[i].ID > after; i-- {
-		change := h.recent[i]
-		if change.WorkspaceID == c.workspaceID && (c.runID == "" || c.runID == change.RunID) {
+		if change := h.recent[i]; c.follows(change) {
 			changes = append(changes, change)
 		}
 	}
@@ -148,7 +153,7 @@ func (h *Hub) lines(ctx context.Context, key windowKey, count int) (platform.Log
 	}
 	h.mu.Unlock()
 	w.once.Do(func() {
-		w.lines, w.err = h.db.LogLines(context.WithoutCancel(ctx), key.runID, key.stream, key.first, count)
+		w.lines, w.err = h.db.LogLines(context.WithoutCancel(ctx), key.workID, key.stream, key.first, count)
 	})
 	h.forgetLater(key, w)
 	return w.lines, w.err

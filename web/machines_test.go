@@ -151,6 +151,14 @@ func TestLimitsAreCheckedSavedAndShown(t *testing.T) {
 		t.Helper()
 		return s.post(b, ws+"/limits", url.Values{"csrf": {csrf}, "instances": {instances}, "monthUsd": {usd}})
 	}
+	for field, values := range map[string][]string{"studios": {"x", "0", "10001"}, "lifespanHours": {"x", "0", "121"}} {
+		for _, value := range values {
+			status, page := s.post(b, ws+"/limits", url.Values{"csrf": {csrf}, "instances": {"7"}, field: {value}})
+			if status != http.StatusUnprocessableEntity || !strings.Contains(page, `id="`+field+`-error"`) || !strings.Contains(page, `value="`+value+`"`) || !strings.Contains(page, `value="7"`) {
+				t.Errorf("%s = %q: %d\n%s", field, value, status, page)
+			}
+		}
+	}
 	for field, values := range map[string][]string{"instances": {"x", "0", "-1", "10001", "1.5", "99999999999999999999"}, "monthUsd": {"x", "0", "-1", "NaN", "Inf", "1e3", "0x10", "1.234", "10000001", "$", "0.00"}} {
 		for _, value := range values {
 			typed := map[string]string{"instances": "7", "monthUsd": "77"}
@@ -174,6 +182,12 @@ func TestLimitsAreCheckedSavedAndShown(t *testing.T) {
 	want(platform.Limits{Instances: 10, MonthMicroUSD: 1_250_500_000})
 	_, page := s.get(b, ws+"/limits")
 	wants(t, "the form", page, `value="10"`, `value="1250.5"`, "0 machines, of at most 10", "of $1,250.50")
+	if status, _ := s.post(b, ws+"/limits", url.Values{"csrf": {csrf}, "studios": {"3"}, "lifespanHours": {"12"}}); status != http.StatusSeeOther {
+		t.Errorf("limits of Studios: %d", status)
+	}
+	want(platform.Limits{Studios: 3, LifespanHours: 12})
+	_, page = s.get(b, ws+"/limits")
+	wants(t, "the form", page, `value="3"`, `value="12"`)
 	if status, _ := save("", ""); status != http.StatusSeeOther {
 		t.Errorf("no limits: %d", status)
 	}

@@ -37,7 +37,9 @@ func (r Route) bodyLimit() string {
 }
 
 // stream tells whether the route's answer has no end of its own.
-func (r Route) stream() bool { return strings.HasSuffix(r.Path, "/events") }
+func (r Route) stream() bool {
+	return strings.HasSuffix(r.Path, "/events") || r.Path == "/agent/tunnel"
+}
 
 // routes lists everything that the portal answers. There is no other way in.
 func (s *Server) routes() []Route {
@@ -58,6 +60,7 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
 		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
 		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
+		{http.MethodGet, "/studios/:studio", platform.SignedIn, p.StudioByID},
 
 		{http.MethodGet, ws, platform.ViewPipelines, p.Workspace},
 		{http.MethodGet, ws + "/events", platform.ViewRuns, s.events},
@@ -86,6 +89,23 @@ func (s *Server) routes() []Route {
 
 		{http.MethodGet, ws + "/runs/:run/reports", platform.ViewRuns, p.Reports},
 		{http.MethodGet, ws + "/runs/:run/reports/*", platform.ViewRuns, p.ReportFile},
+
+		{http.MethodGet, ws + "/studios", platform.ViewStudios, p.Studios},
+		{http.MethodGet, ws + "/studios/new", platform.EditStudios, p.NewStudio},
+		{http.MethodPost, ws + "/studios", platform.EditStudios, p.AddStudio},
+		{http.MethodGet, ws + "/studios/:studio", platform.ViewStudios, p.Studio},
+		{http.MethodGet, ws + "/studios/:studio/connect", platform.ConnectToStudios, p.ConnectStudio},
+		{http.MethodGet, ws + "/studios/:studio/edit", platform.EditStudios, p.EditStudio},
+		{http.MethodPost, ws + "/studios/:studio", platform.EditStudios, p.UpdateStudio},
+		{http.MethodPost, ws + "/studios/:studio/start", platform.EditStudios, p.StartStudio},
+		{http.MethodPost, ws + "/studios/:studio/stop", platform.EditStudios, p.StopStudio},
+		{http.MethodPost, ws + "/studios/:studio/extend", platform.EditStudios, p.ExtendStudio},
+		{http.MethodPost, ws + "/studios/:studio/delete", platform.EditStudios, p.DeleteStudio},
+		{http.MethodPost, ws + "/studios/:studio/checkpoints/:checkpoint/name", platform.EditStudios, p.NameCheckpoint},
+		{http.MethodPost, ws + "/studios/:studio/checkpoints/:checkpoint/delete", platform.EditStudios, p.DeleteCheckpoint},
+		{http.MethodGet, ws + "/studios/:studio/sessions/:session/log/:stream", platform.ViewStudios, p.StudioLogLines},
+		{http.MethodGet, ws + "/studios/:studio/sessions/:session/log/:stream/search", platform.ViewStudios, p.SearchStudioLog},
+		{http.MethodGet, ws + "/studios/:studio/sessions/:session/log/:stream/download", platform.ViewStudios, p.DownloadStudioLog},
 
 		{http.MethodGet, ws + "/machines", platform.ViewRuns, p.Machines},
 		{http.MethodPost, ws + "/machines/:machine/end", platform.CancelRuns, p.EndMachine},
@@ -131,6 +151,7 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/agent/steps", platform.ByAgent, a.Steps},
 		{http.MethodPost, "/agent/logs/:stream", platform.ByAgent, a.AppendLog},
 		{http.MethodPost, "/agent/end", platform.ByAgent, a.End},
+		{http.MethodGet, "/agent/tunnel", platform.ByAgent, s.tunnel},
 		{http.MethodPost, "/agent/checkpoints", platform.ByAgent, a.Checkpoints},
 		{http.MethodPost, "/agent/checkpoints/removed", platform.ByAgent, a.CheckpointsRemoved},
 

@@ -16,6 +16,7 @@ import (
 	"wherry/db"
 	"wherry/handlers"
 	"wherry/handlers/api"
+	"wherry/web/studios"
 )
 
 const (
@@ -24,6 +25,8 @@ const (
 	maxAgentWords = "256K" // claims, steps and heartbeats
 	maxAgentTexts = "1M"   // chunks of logs, lists of reports, and the end with what Nextflow printed about its error
 	maxTrace      = "16M"  // a trace call carries many tasks
+	// maxHeader is how many bytes of headers a request may have.
+	maxHeader = 64 << 10
 	// shutdownLimit is how long requests may take to finish when the portal stops.
 	shutdownLimit = 10 * time.Second
 )
@@ -36,16 +39,23 @@ type Server struct {
 	API   *api.API
 	HTTPS bool // the portal's address begins with https
 	Log   *slog.Logger
+	// Studios answers on the Studios' own origins; nil: there are none.
+	Studios *studios.Studios
 
 	Monitor Monitor
 
 	sessions *sessionStore
 }
 
-// Handler returns the server's routes behind its middleware. It completes s.Pages with how to sign in and out.
+// Handler returns the server's routes behind its middleware, and beside them the Studios' own origins. It completes s.Pages with
+// how to sign in and out, and how to open Studios.
 func (s *Server) Handler() http.Handler {
 	s.sessions = &sessionStore{db: s.DB, secure: s.HTTPS}
+	if s.Studios == nil {
+		s.Studios = studios.New(studios.Config{DB: s.DB, Log: s.Log})
+	}
 	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
+	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
 	s.Monitor.begin(s.Hub)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -64,7 +74,7 @@ func (s *Server) Handler() http.Handler {
 		}
 		return echo.ErrNotFound
 	})
-	return crossOriginProtection(e)
+	return s.Studios.Beside(crossOriginProtection(e))
 }
 
 // crossOriginProtection refuses requests that another site's page makes a browser send (Sec-Fetch-Site, Origin), also
@@ -77,11 +87,23 @@ func crossOriginProtection(next http.Handler) http.Handler {
 	return p.Handler(next)
 }
 
-// Serve answers requests on the listener until ctx is done, and then lets those under way finish.
+// Serve answers requests on the listener until ctx is done, and then lets those under way finish. Tunnels and what people do in
+// Studios have no end of their own, and are cut off.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	return s.serve(ctx, listener, s.Handler())
+}
+
+// ServeStudios answers requests on the listener of the one origin that Studios share where they have no names of their own. It
+// comes after Handler or Serve.
+func (s *Server) ServeStudios(ctx context.Context, listener net.Listener) error {
+	return s.serve(ctx, listener, s.Studios.Shared())
+}
+
+func (s *Server) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	server.RegisterOnShutdown(s.Hub.Close)
+	server.RegisterOnShutdown(s.Studios.Close)
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()

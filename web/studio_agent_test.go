@@ -105,14 +105,19 @@ func TestAnAgentIsToldWhatToRestoreAndWhatToForget(t *testing.T) {
 			t.Fatalf("a checkpoint: %d", status)
 		}
 	}
-	must(t, s.db.MoveStudioSession(t.Context(), first.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioStopped}))
 	must(t, s.db.DeleteCheckpoint(t.Context(), studio.WorkspaceID, older))
+	var ack platform.CheckpointAck
+	forget := []platform.CheckpointRef{{StudioID: studio.ID, CheckpointID: older}}
+	if s.asAgent(key, "/agent/checkpoints", []platform.CheckpointReport{{ID: newer}}, &ack); !slices.Equal(ack.Forget, forget) {
+		t.Errorf("to forget while it runs: %+v", ack.Forget)
+	}
+	must(t, s.db.MoveStudioSession(t.Context(), first.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioStopped}))
 	_, m = s.startStudio(studio)
 	key, spec, _ = s.claim(m)
 	if want := (platform.CheckpointRef{StudioID: studio.ID, CheckpointID: newer}); spec.Studio.Restore == nil || *spec.Studio.Restore != want {
 		t.Errorf("to restore: %+v", spec.Studio.Restore)
 	}
-	if !slices.Equal(spec.Studio.Forget, []platform.CheckpointRef{{StudioID: studio.ID, CheckpointID: older}}) {
+	if !slices.Equal(spec.Studio.Forget, forget) {
 		t.Errorf("to forget: %+v", spec.Studio.Forget)
 	}
 	if status := s.asAgent(key, "/agent/checkpoints/removed", []string{older}, nil); status != http.StatusOK {

@@ -47,8 +47,9 @@ func newSite(t *testing.T) *site {
 	log := slog.New(slog.DiscardHandler)
 	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{Dir: t.TempDir(), Nextflow: "true"})}
 	s := &site{t: t, db: d, data: data, server: &Server{DB: d, Hub: NewHub(d), Log: log,
-		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit()},
-		API:   &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
+		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Templates: platform.ShippedTemplates(),
+			StudioConnections: func(string) []platform.StudioConnection { return nil }},
+		API: &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
 	s.Server = httptest.NewServer(s.server.Handler())
 	t.Cleanup(func() {
 		s.server.Hub.Close()
@@ -278,8 +279,11 @@ func TestPagesAllowNoInlineScript(t *testing.T) {
 	s.setUp()
 	b, _ := s.signedIn()
 	r, _ := s.addRun("a")
+	studio := s.addStudio("a", false)
+	s.runStudio(studio)
 	inline := regexp.MustCompile(`<script>|<script [^>]*>[^<]|style="|<style| on[a-z]+="|javascript:`)
-	for _, path := range []string{"/launchpad", "/launch", "/runs", "/runs/" + r.ID, "/compute-envs", "/compute-envs/new", "/pipelines/new"} {
+	for _, path := range []string{"/launchpad", "/launch", "/runs", "/runs/" + r.ID, "/compute-envs", "/compute-envs/new", "/pipelines/new",
+		"/studios", "/studios/new", "/studios/" + studio.ID, "/studios/" + studio.ID + "/edit"} {
 		resp, err := b.Get(s.URL + ws + path)
 		must(t, err)
 		policy := resp.Header.Get("Content-Security-Policy")

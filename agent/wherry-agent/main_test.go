@@ -80,6 +80,7 @@ type portal struct {
 	claim platform.ClaimRequest
 	said  map[string][]byte // the last body by path
 	all   []string
+	stop  bool // the work shall stop
 }
 
 func newPortal(t *testing.T, spec platform.Spec) *portal {
@@ -102,7 +103,7 @@ func newPortal(t *testing.T, spec platform.Spec) *portal {
 			p.mu.Unlock()
 			time.Sleep(100 * time.Millisecond) // a short long poll
 			p.mu.Lock()
-			fmt.Fprint(w, "{}")
+			_ = json.NewEncoder(w).Encode(platform.SyncResponse{Cancel: p.stop})
 		default:
 			fmt.Fprint(w, "{}")
 		}
@@ -129,6 +130,20 @@ func commands(t *testing.T, root string) (path string) {
 	return path
 }
 
+// agentOn is the agent on an instance whose root folder is root, as its boot script starts it.
+func agentOn(t *testing.T, root, path, aws, metadata string, p *portal) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	agent := exec.CommandContext(t.Context(), self)
+	agent.Env = []string{asAgent + "=1", "PATH=" + path + ":/usr/bin:/bin", "HOME=" + root, "WHERRY_ROOT=" + root,
+		"AWS_ENDPOINT_URL=" + aws, "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + metadata,
+		"WHERRY_AGENT_PORTAL_URL=" + p.URL, "WHERRY_AGENT_MACHINE=machine1", "WHERRY_AGENT_CLAIM_TOKEN=claim", "WHERRY_AGENT_LIFETIME=30m",
+		"WHERRY_AGENT_DIR=" + filepath.Join(root, "var/lib/wherry"), "WHERRY_AGENT_BOOTED=" + time.Now().UTC().Format(time.RFC3339)}
+	must(t, os.MkdirAll(filepath.Join(root, "var/lib/wherry"), 0o755))
+	return agent
+}
+
 const pipeline = `
 process HELLO { publishDir 'results'; output: path 'hello.txt'; script: "echo hello from a task | tee hello.txt" }
 workflow { HELLO() }
@@ -150,15 +165,7 @@ func TestTheWholeWayOfARunOnAnInstance(t *testing.T) {
 	p := newPortal(t, platform.Spec{RunID: "run1", Launch: platform.Launch{Pipeline: script, RunName: "brisk_thames", WorkDir: "s3://" + bucket + "/work"},
 		Secrets: map[string]string{"DB_PASSWORD": "hush-hush"}, Cloud: platform.CloudSpec{Region: region, LogGroup: group, KeepForResume: true}})
 
-	self, err := os.Executable()
-	must(t, err)
-	agent := exec.CommandContext(t.Context(), self)
-	agent.Env = []string{asAgent + "=1", "PATH=" + commands(t, root) + ":/usr/bin:/bin", "HOME=" + root, "WHERRY_ROOT=" + root,
-		"AWS_ENDPOINT_URL=" + proxy.URL, "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + metadata(t, key),
-		"WHERRY_AGENT_PORTAL_URL=" + p.URL, "WHERRY_AGENT_MACHINE=machine1", "WHERRY_AGENT_CLAIM_TOKEN=claim", "WHERRY_AGENT_LIFETIME=30m",
-		"WHERRY_AGENT_DIR=" + filepath.Join(root, "var/lib/wherry"), "WHERRY_AGENT_BOOTED=" + time.Now().UTC().Format(time.RFC3339)}
-	must(t, os.MkdirAll(filepath.Join(root, "var/lib/wherry"), 0o755))
-	said, err := agent.CombinedOutput()
+	said, err := agentOn(t, root, commands(t, root), proxy.URL, metadata(t, key), p).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}

@@ -323,3 +323,27 @@ func TestAnEnvironmentThatCannotWorkIsSaidSo(t *testing.T) {
 	l.Nextflow = "true"
 	must(t, l.Check(t.Context(), platform.ComputeEnv{WorkDir: t.TempDir()}))
 }
+
+// TestWhatAStudiosAgentKeptIsReadBack has an agent that saved its work and was killed before it could write its end.
+func TestWhatAStudiosAgentKeptIsReadBack(t *testing.T) {
+	t.Parallel()
+	l, workDir, machine := New(Config{Dir: t.TempDir()}), t.TempDir(), platform.NewID()
+	req := cloud.RecoverRequest{WorkID: "session", Folder: platform.KeptStudioFolder("studio", "session"), MachineID: machine, WorkDir: workDir,
+		Offsets: map[platform.LogStream]int64{platform.LogOutput: 4}, Ended: true}
+	for path, text := range map[string]string{
+		filepath.Join(l.Dir, "machines", machine, "stdout.log"):         "one\ntwo\n",
+		filepath.Join(workDir, req.Folder, platform.KeptCheckpointList): `[{"id":"a","saved":"2026-05-01T10:00:00Z","size":7,"files":1}]`,
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := l.Recover(t.Context(), platform.ComputeEnv{}, req)
+	if err != nil || string(got.Logs[platform.LogOutput]) != "two\n" || got.End != nil || len(got.Checkpoints) != 1 || got.Checkpoints[0].ID != "a" || got.Checkpoints[0].Size != 7 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	req.Ended = false
+	if got, err := l.Recover(t.Context(), platform.ComputeEnv{}, req); err != nil || len(got.Checkpoints) != 0 || len(got.Logs) != 1 {
+		t.Errorf("while the machine goes on: %+v, %v", got, err)
+	}
+}

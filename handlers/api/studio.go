@@ -78,16 +78,25 @@ func studioTime(s platform.StudioSession) time.Duration {
 	return time.Duration(s.Config.LifespanHours) * time.Hour
 }
 
-// Checkpoints takes what a Studio's agent has saved.
+// Checkpoints takes what a Studio's agent has saved, and answers with what it shall remove.
 func (a *API) Checkpoints(c echo.Context) error {
 	var reports []platform.CheckpointReport
 	if err := readJSON(c, &reports); err != nil {
 		return err
 	}
-	if err := a.DB.AddCheckpoints(c.Request().Context(), handlers.Machine(c), reports); err != nil {
+	m, ctx := handlers.Machine(c), c.Request().Context()
+	if err := a.DB.AddCheckpoints(ctx, m, reports); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, empty{})
+	s, err := a.DB.StudioSession(ctx, m.StudioSessionID)
+	if err != nil {
+		return err
+	}
+	unwanted, err := a.DB.UnwantedCheckpoints(ctx, s)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, platform.CheckpointAck{Forget: unwanted})
 }
 
 // CheckpointsRemoved takes which unwanted checkpoints are gone.

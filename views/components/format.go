@@ -168,6 +168,26 @@ func machineTone(s platform.MachineState) string {
 	return ""
 }
 
+// StudioWord is the state of a Studio in words.
+func StudioWord(s platform.StudioState) string {
+	if s == platform.StudioBuildFailed {
+		return "build failed"
+	}
+	return string(s)
+}
+
+func studioTone(s platform.StudioState) string {
+	switch s {
+	case platform.StudioRunning:
+		return "is-good"
+	case platform.StudioStarting, platform.StudioBuilding, platform.StudioStopping:
+		return "is-run"
+	case platform.StudioErrored, platform.StudioBuildFailed:
+		return "is-bad"
+	}
+	return ""
+}
+
 func credentialsTone(s platform.CredentialsStatus) string {
 	if s == platform.CredentialsAvailable {
 		return "is-good"

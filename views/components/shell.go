@@ -6,16 +6,17 @@ import "wherry/platform"
 // Shell is what the frame around a page needs to know.
 type Shell struct {
 	Title  string // of the browser tab; for a live page it tells the state
-	Active string // the entry of the navigation that is marked: "launchpad", "runs", "machines", "compute-envs", "credentials"
+	Active string // the entry of the navigation that is marked: "launchpad", "runs", "studios", "machines", "compute-envs", "credentials"
 	CSRF   string // token for every form and htmx request
 
 	Member     *platform.Member     // who is signed in, in which workspace; nil before sign-in
 	Workspaces []platform.Workspace // where the member may go
 
-	// Live pages follow the journal of changes from LastChange on; LiveRun narrows it to one run.
+	// Live pages follow the journal of changes from LastChange on; LiveRun narrows it to one run, LiveStudio to one Studio.
 	Live       bool
 	LastChange int64
 	LiveRun    string
+	LiveStudio string
 
 	Notice string // one sentence about what was just done
 }
@@ -41,6 +42,8 @@ func (s Shell) eventsURL() string {
 		return ""
 	case s.LiveRun != "":
 		return s.Base() + "/events?run=" + s.LiveRun
+	case s.LiveStudio != "":
+		return s.Base() + "/events?studio=" + s.LiveStudio
 	}
 	return s.Base() + "/events"
 }

@@ -1,3 +1,206 @@
 // Package studios lets people into Studios: each has an origin of its own, on which a member with a grant is joined with the
 // Studio's tool through the tunnel of its agent.
+//
+// The way of a visit: the portal's page sends the browser to the Studio's origin with a ticket (Ticket), which becomes a cookie
+// there (grant.go). Each request asks the database whether its member may still be here (access.go), and then goes through the
+// tunnel (tunnels.go, forward.go). What stays open is asked for again every second (watch.go).
 package studios
+
+import (
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"wherry/db"
+	"wherry/platform"
+)
+
+// DefaultMaxUpload is how many bytes a request to a Studio may send, unless the operator says otherwise.
+const DefaultMaxUpload = 20 << 30
+
+// Config is what the Studios' origins need of the portal.
+type Config struct {
+	DB        *db.DB
+	Log       *slog.Logger
+	Origins   Origins
+	PortalURL string
+	Key       []byte                        // of the data folder; grants are signed with a key from it
+	Token     func(sessionID string) string // with which the portal comes to a session's tool
+	Templates []platform.StudioTemplate
+	MaxUpload int64 // bytes of a request; 0: DefaultMaxUpload
+}
+
+// Studios answers on the Studios' own origins.
+type Studios struct {
+	Config
+	signing []byte
+	started time.Time
+	now     func() time.Time
+	used    usedTickets
+	tunnels tunnels
+	visits  visits
+
+	mu       sync.Mutex
+	watching bool
+}
+
+// New makes what answers on the Studios' origins.
+func New(c Config) *Studios {
+	if c.MaxUpload == 0 {
+		c.MaxUpload = DefaultMaxUpload
+	}
+	return &Studios{Config: c, signing: signingKey(c.Key), started: time.Now(), now: time.Now}
+}
+
+// URL is where people open a Studio: its own origin, or, where there is none, its page in the portal.
+func (s *Studios) URL(studioID string) string {
+	if url := s.Origins.URL(studioID); url != "" {
+		return url
+	}
+	return s.portalPage(studioID)
+}
+
+// portalPage is the address in the portal that leads whoever may connect back to a Studio, with a new grant.
+func (s *Studios) portalPage(studioID string) string { return s.PortalURL + "/studios/" + studioID }
+
+// Connections lists who has a Studio open now.
+func (s *Studios) Connections(studioID string) []platform.StudioConnection {
+	return s.visits.connected(studioID, s.now())
+}
+
+// Close ends every tunnel and every request under way, so that agents and browsers look for the next portal at once.
+func (s *Studios) Close() {
+	s.tunnels.close()
+	for _, list := range s.visits.open() {
+		for _, v := range list {
+			v.stop("The portal stops.")
+		}
+	}
+}
+
+// Beside takes requests to names in the Studios' domain, and leaves all others to the portal.
+func (s *Studios) Beside(portal http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, ours := s.Origins.find(r.Host)
+		switch {
+		case !ours:
+			portal.ServeHTTP(w, r)
+		case id == "":
+			s.refuse(w, r, noSuchStudio)
+		default:
+			s.serve(w, r, id)
+		}
+	})
+}
+
+// Shared is the one origin for all Studios, where they have no names of their own: the grant says which Studio is meant.
+func (s *Studios) Shared() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.Origins.isShared(r.Host) {
+			s.refuse(w, r, noSuchStudio)
+			return
+		}
+		g, _ := s.grantOf(r)
+		s.serve(w, r, g.Studio)
+	})
+}
+
+// Paths that are the portal's on every Studio's origin, and never reach a tool.
+const (
+	ownPaths  = "/.wherry/"
+	openPath  = ownPaths + "open"
+	stylePath = ownPaths + "static/"
+)
+
+// serve answers a request to a Studio. studioID is empty on the shared origin for who has no grant.
+func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string) {
+	clean := path.Clean("/" + r.URL.Path)
+	switch {
+	case fromElsewhere(r, s.Origins.URL(studioID)):
+		s.refuse(w, r, otherPage)
+	case clean == openPath && r.Method == http.MethodGet:
+		s.open(w, r, studioID)
+	case strings.HasPrefix(clean, stylePath):
+		s.style(w, r)
+	case strings.HasPrefix(clean+"/", ownPaths):
+		s.refuse(w, r, notFound)
+	default:
+		s.visit(w, r, studioID)
+	}
+}
+
+// fromElsewhere tells whether another origin's page made the browser send this. Other Studios' origins count as the same site, so
+// their cookies come along. A person may follow a link here; all else is refused.
+func fromElsewhere(r *http.Request, origin string) bool {
+	if o := r.Header.Get("Origin"); o != "" && o != origin {
+		return true
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return !navigates(r)
+}
+
+// navigates tells whether the answer becomes a page of its own in the browser.
+func navigates(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" {
+		return dest == "document"
+	}
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// open takes a ticket, puts the grant into the browser, and sends it on to where it wanted to go.
+func (s *Studios) open(w http.ResponseWriter, r *http.Request, studioID string) {
+	h := w.Header()
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	g, ok := s.useTicket(r.URL.Query().Get("ticket"))
+	switch {
+	case ok && s.Origins.shared != nil:
+		if studioID != g.Studio { // what another Studio's pages kept must not be this one's
+			h.Set("Clear-Site-Data", `"cache", "storage"`)
+		}
+	case !ok || g.Studio != studioID:
+		s.askForGrant(w, r, studioID)
+		return
+	}
+	to := "/"
+	if wanted, err := r.Cookie(pathCookie); err == nil && localPath(wanted.Value) && studioID == g.Studio {
+		to = wanted.Value
+	}
+	http.SetCookie(w, &http.Cookie{Name: pathCookie, Path: "/", MaxAge: -1})
+	s.giveGrant(w, g)
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// pathCookie keeps where somebody wanted to go in a Studio while the portal gives them a grant.
+const pathCookie = "wherry_path"
+
+// localPath tells whether a redirect to a path stays on this origin.
+func localPath(p string) bool {
+	return strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "//") && !strings.ContainsAny(p, "\\\r\n\t") && !strings.HasPrefix(p, ownPaths)
+}
+
+// askForGrant sends a page to the portal for a grant. What a page loads by itself is told that there is none.
+func (s *Studios) askForGrant(w http.ResponseWriter, r *http.Request, studioID string) {
+	if !navigates(r) {
+		s.refuse(w, r, noGrant)
+		return
+	}
+	if p := r.URL.RequestURI(); localPath(p) && len(p) < 2000 {
+		http.SetCookie(w, &http.Cookie{Name: pathCookie, Value: p, Path: "/", MaxAge: 300, HttpOnly: true, Secure: s.Origins.secure(), SameSite: http.SameSiteLaxMode})
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	to := s.PortalURL + "/"
+	if studioID != "" {
+		to = s.portalPage(studioID)
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}

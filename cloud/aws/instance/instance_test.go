@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,12 @@ func TestFilesAreKeptInS3(t *testing.T) {
 	}
 	if _, err := store.Get(t.Context(), "missing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+	for range 2 { // to remove what is not there is as good
+		must(t, store.Delete(t.Context(), "a/none"))
+	}
+	if keys, err := store.List(t.Context(), "a/"); err != nil || !slices.Equal(keys, []string{"a/small"}) {
+		t.Errorf("after one was removed: %q, %v", keys, err)
 	}
 	bucket := strings.Split(m.spec.Launch.WorkDir, "/")[2]
 	out, err := s3.NewFromConfig(m.admin, func(o *s3.Options) { o.UsePathStyle = true }).ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: awssdk.String("some/work/a/small")})
@@ -305,13 +312,13 @@ func TestTheSpotNoticeIsSeen(t *testing.T) {
 type commands struct {
 	ran  []string
 	exit map[string]int // by the beginning of the command line
-	miss string         // a command that the machine does not have
+	miss []string       // commands that the machine does not have
 }
 
 func (c *commands) run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	line := strings.Join(append([]string{name}, args...), " ")
 	c.ran = append(c.ran, line)
-	if name == c.miss {
+	if slices.Contains(c.miss, name) {
 		return nil, &exec.Error{Name: name, Err: exec.ErrNotFound}
 	}
 	for begin, status := range c.exit {
@@ -348,7 +355,7 @@ func TestWorkIsDoneOnTheLargestUnusedDisk(t *testing.T) {
 	addDisk(t, root, "nvme3n1", 8<<30, "nvme3n1p1") // has a partition
 	addDisk(t, root, "nvme4n1", 2<<30)              // the largest that is unused
 	dev := func(name string) string { return filepath.Join(root, "dev", name) }
-	c := &commands{exit: map[string]int{"blkid -p " + dev("nvme1n1"): 2, "blkid -p " + dev("nvme4n1"): 2}, miss: "mkfs.xfs"}
+	c := &commands{exit: map[string]int{"blkid -p " + dev("nvme1n1"): 2, "blkid -p " + dev("nvme4n1"): 2}, miss: []string{"mkfs.xfs"}}
 	i := &Instance{root: root, run: c.run, log: slog.New(slog.DiscardHandler)}
 	dir := filepath.Join(root, "var/lib/wherry/work")
 	what, err := i.FastDisk(t.Context(), dir)
@@ -398,5 +405,27 @@ func TestTheInstancesTimerIsPutOffInWholeMinutes(t *testing.T) {
 		if !slices.Equal(c.ran, []string{want}) {
 			t.Errorf("%s: %q", d, c.ran)
 		}
+	}
+}
+
+func TestTheMounterIsInstalledWhereItIsMissing(t *testing.T) {
+	t.Parallel()
+	address := fmt.Sprintf(mounterPackage, architectures[runtime.GOARCH])
+	for name, c := range map[string]struct {
+		miss []string
+		want []string
+	}{
+		"it is there":          {nil, []string{"mount-s3 --version"}},
+		"it is missing":        {[]string{"mount-s3"}, []string{"mount-s3 --version", "dnf install --assumeyes " + address}},
+		"an older Linux is so": {[]string{"mount-s3", "dnf"}, []string{"mount-s3 --version", "dnf install --assumeyes " + address, "yum install --assumeyes " + address}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			machine := &commands{miss: c.miss}
+			must(t, (&Instance{run: machine.run}).InstallMounter(t.Context()))
+			if !slices.Equal(machine.ran, c.want) {
+				t.Errorf("ran %q, want %q", machine.ran, c.want)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,25 +77,43 @@ func (s *store) putParts(ctx context.Context, key string, part []byte, body io.R
 	var done types.CompletedMultipartUpload
 	for last := false; len(part) > 0; {
 		number := int32(len(done.Parts) + 1)
+		next := readNext(body, number, last)
 		sent, err := s.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &s.bucket, Key: s.key(key), UploadId: made.UploadId,
 			PartNumber: &number, Body: bytes.NewReader(part)})
-		if err != nil {
+		read := next()
+		if err = cmp.Or(err, read.err); err != nil {
 			return err
 		}
 		done.Parts = append(done.Parts, types.CompletedPart{PartNumber: &number, ETag: sent.ETag, ChecksumCRC32: sent.ChecksumCRC32})
-		if last {
-			break
-		}
-		size := int64(smallPart)
-		if number >= smallParts {
-			size = largePart
-		}
-		if part, last, err = readPart(body, size); err != nil {
-			return err
-		}
+		part, last = read.part, read.last
 	}
 	_, err = s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &s.bucket, Key: s.key(key), UploadId: made.UploadId, MultipartUpload: &done})
 	return err
+}
+
+// partRead is a part of a body; last tells that there is no more.
+type partRead struct {
+	part []byte
+	last bool
+	err  error
+}
+
+// readNext reads the part after the one of a number, and returns what waits for it. A small one is read while the one before
+// is sent: what packs an archive need not wait for the network. There is none after the last.
+func readNext(body io.Reader, number int32, last bool) (wait func() partRead) {
+	read := func(size int64) (r partRead) {
+		r.part, r.last, r.err = readPart(body, size)
+		return r
+	}
+	switch {
+	case last:
+		return func() partRead { return partRead{} }
+	case number >= smallParts:
+		return func() partRead { return read(largePart) }
+	}
+	done := make(chan partRead, 1)
+	go func() { done <- read(smallPart) }()
+	return func() partRead { return <-done }
 }
 
 // readPart reads up to size bytes; last tells that there is no more.
@@ -133,6 +152,14 @@ func (s *store) List(ctx context.Context, prefix string) (keys []string, err err
 		}
 	}
 	return keys, nil
+}
+
+// Delete removes an object. S3 says the same whether there was one or not.
+func (s *store) Delete(ctx context.Context, key string) error {
+	if _, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: s.key(key)}); err != nil {
+		return fmt.Errorf("S3 did not remove %s: %w", key, err)
+	}
+	return nil
 }
 
 func (s *store) key(key string) *string { return awssdk.String(s.prefix + key) }
