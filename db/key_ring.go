@@ -68,12 +68,12 @@ func last(list []string) string { return list[len(list)-1] }
 
 // makeRing makes the ring of a database that has none, and the key file where there is none and nothing needs it yet.
 func (d *DB) makeRing(ctx context.Context, master MasterKey, missing error) (MasterKey, error) {
-	used, err := sealedBefore(ctx, d.read)
+	sealed, machines, err := usedBefore(ctx, d.read)
 	if err != nil {
 		return master, err
 	}
 	if missing != nil {
-		if used || d.keys.source.File != "" {
+		if sealed || d.keys.source.File != "" {
 			return master, fmt.Errorf("%w. Put it there from where you keep its copy; a new portal takes what \"openssl rand -hex 32\" prints", missing)
 		}
 		if master, err = makeMasterKey(filepath.Join(d.keys.dir, KeyName)); err != nil {
@@ -85,30 +85,32 @@ func (d *DB) makeRing(ctx context.Context, master MasterKey, missing error) (Mas
 		if err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM master_keys)`).Scan(&there); err != nil || there {
 			return err // another process was quicker
 		}
-		values, machines := newKey(), newKey()
-		if used { // what is sealed must open, and machines that live must be known by their tokens
+		values, tokens := newKey(), newKey()
+		if sealed || machines { // what is sealed must open, and machines that live must be known by their tokens
 			first, err := master.firstDataKey()
 			if err != nil {
 				return err
 			}
-			values, machines = first, master.bytes
+			values, tokens = first, master.bytes
 		}
 		if err := t.addMaster(ctx, master); err != nil {
 			return err
 		}
-		return errors.Join(t.addDataKey(ctx, master, purposeValues, values), t.addDataKey(ctx, master, purposeMachines, machines))
+		return errors.Join(t.addDataKey(ctx, master, purposeValues, values), t.addDataKey(ctx, master, purposeMachines, tokens))
 	})
 }
 
-// sealedBefore tells whether a version without a ring of keys has used the database: then it has sealed values, or machines.
-func sealedBefore(ctx context.Context, q queryer) (used bool, err error) {
+// usedBefore tells whether a version without a ring of keys has left sealed values in the database, or machines.
+func usedBefore(ctx context.Context, q queryer) (sealed, machines bool, err error) {
 	for _, c := range sealedColumns {
-		if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+c.table+` WHERE `+c.column+` <> '')`).Scan(&used); err != nil || used {
-			return used, err
+		var some bool
+		if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+c.table+` WHERE `+c.column+` <> '')`).Scan(&some); err != nil {
+			return false, false, err
 		}
+		sealed = sealed || some
 	}
-	err = q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM machines)`).Scan(&used)
-	return used, err
+	err = q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM machines)`).Scan(&machines)
+	return sealed, machines, err
 }
 
 func (t *tx) addMaster(ctx context.Context, master MasterKey) error {
