@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"wherry/db"
@@ -50,6 +51,9 @@ func restoreCommand(ctx context.Context, args []string) error {
 	}
 	if len(rest) != 1 {
 		return errors.New("name one backup, and with --data the new data folder")
+	}
+	if err := asItsUser(s.data, os.Geteuid()); err != nil {
+		return err
 	}
 	found, err := db.Restore(ctx, rest[0], s.data, s.key)
 	if err != nil {

@@ -112,6 +112,20 @@ func TestAPortalIsBackedUpWhileItServesAndRestored(t *testing.T) {
 	}
 }
 
+func TestAnotherUserMayNotChangeKeys(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if err := asItsUser(data, os.Geteuid()); err != nil {
+		t.Error(err)
+	}
+	if err := asItsUser(data, os.Geteuid()+1); err == nil || !strings.Contains(err.Error(), "sudo -u") {
+		t.Errorf("%v", err)
+	}
+	if err := asItsUser(filepath.Join(data, "none"), os.Geteuid()+1); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABackupSaysWhereItsKeyIs(t *testing.T) {
 	t.Parallel()
 	with := settings{data: t.TempDir()}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -43,7 +44,7 @@ func withKeys(ctx context.Context, name string, args []string, more func(*flag.F
 	if len(rest) > 0 {
 		return fmt.Errorf("%s takes no arguments, but got %q", name, rest)
 	}
-	if err := databaseIsThere(s.data); err != nil {
+	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
 		return err
 	}
 	d, err := db.OpenWith(ctx, s.data, s.key)
@@ -57,6 +58,18 @@ func withKeys(ctx context.Context, name string, args []string, more func(*flag.F
 func databaseIsThere(data string) error {
 	if _, err := os.Stat(filepath.Join(data, db.FileName)); err != nil {
 		return fmt.Errorf("there is no portal in %s; --data names its data folder (%w)", data, err)
+	}
+	return nil
+}
+
+// asItsUser refuses to change files as another user than whose they are: a key file that root wrote, the portal could not read.
+func asItsUser(path string, user int) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // there is nothing that belongs to anyone
+	}
+	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != user {
+		return fmt.Errorf("%s belongs to the user %d, and this is %d: run it as the portal's user (sudo -u), who must be able to read what is written", path, owner, user)
 	}
 	return nil
 }
@@ -129,7 +142,7 @@ func loseSecrets(ctx context.Context, args []string) error {
 	if len(rest) > 0 || !yes {
 		return errors.New("this gives up every secret in the database, for a portal of which the master key is lost for good; --yes does it")
 	}
-	if err := databaseIsThere(s.data); err != nil {
+	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
 		return err
 	}
 	lease, err := db.TakeLeaseNow(ctx, s.data)

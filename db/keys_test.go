@@ -323,6 +323,41 @@ func TestAReplacementThatWasCutShortIsNoLoss(t *testing.T) {
 	}
 }
 
+// TestAKeyFileThatCannotBeReplacedIsReplacedByHand has the key on what is read-only, as mounted secrets are.
+func TestAKeyFileThatCannotBeReplacedIsReplacedByHand(t *testing.T) {
+	t.Parallel()
+	mount, next := filepath.Join(t.TempDir(), "mount"), filepath.Join(t.TempDir(), "next")
+	must(t, os.Mkdir(mount, 0o700))
+	source := KeySource{File: filepath.Join(mount, "key")}
+	if _, err := OpenWith(t.Context(), t.TempDir(), source); !errors.Is(err, ErrNoKey) || !strings.Contains(err.Error(), "openssl rand") {
+		t.Errorf("a named key is nothing that is made by itself: %v", err)
+	}
+	_, err := makeMasterKey(source.File)
+	must(t, err)
+	d, err := OpenWith(t.Context(), t.TempDir(), source)
+	must(t, err)
+	defer d.Close()
+	must(t, os.Rename(mount, mount+".away"))
+	if _, done, err := d.ReplaceMasterKey(t.Context(), next); err == nil || done || !strings.Contains(err.Error(), "Nothing is lost") {
+		t.Errorf("%v, %v", done, err)
+	}
+	must(t, os.Rename(mount+".away", mount))
+	again, err := OpenWith(t.Context(), d.keys.dir, source)
+	must(t, err)
+	must(t, again.Close())
+	must(t, os.Rename(next, source.File))
+	again, err = OpenWith(t.Context(), d.keys.dir, source)
+	must(t, err)
+	defer again.Close()
+	_, err = again.RotateKeys(t.Context())
+	must(t, err)
+	c := platform.Credentials{WorkspaceID: 1, Name: "a", Mode: "keys", AccessKey: "AKIA", SecretKey: platform.NewSecret("secret")}
+	_, err = d.SetUp(t.Context(), setUp, "hash")
+	must(t, err)
+	must(t, d.AddCredentials(t.Context(), &c)) // by the process that has the old key in memory
+	wantSecret(t, again, c.ID, "secret")
+}
+
 func TestALostKeyLosesSecretsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -378,19 +413,19 @@ func TestNoKeyAndNoSecretIsInTheFiles(t *testing.T) {
 	}
 }
 
-// TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded goes the whole way: the old schema, its copy, and what was sealed in it.
-func TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// older makes a database of the schema before there was a ring of keys, with a sealed secret in it.
+func older(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	path := filepath.Join(dir, FileName)
-	older := fstest.MapFS{}
+	before := fstest.MapFS{}
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	must(t, err)
 	for _, name := range names {
 		if name < "migrations/0006" {
 			text, err := fs.ReadFile(migrations, name)
 			must(t, err)
-			older[name] = &fstest.MapFile{Data: text}
+			before[name] = &fstest.MapFile{Data: text}
 		}
 	}
 	must(t, makePrivate(path))
@@ -398,7 +433,8 @@ func TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded(t *testing.T) {
 	must(t, err)
 	conn, err := openAsIs(path)
 	must(t, err)
-	must(t, migrate(t.Context(), conn, path, older))
+	defer conn.Close()
+	must(t, migrate(t.Context(), conn, path, before))
 	key, err := master.firstDataKey()
 	must(t, err)
 	s, err := newSealer(key)
@@ -406,12 +442,41 @@ func TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded(t *testing.T) {
 	_, err = conn.Exec(`PRAGMA foreign_keys = 0; INSERT INTO credentials (id, workspace_id, name, mode, access_key, secret_key, role_arn, external_id, status, message, created_at, updated_at)
 		VALUES ('c', 1, 'a', 'keys', 'AKIA', ?, '', '', 'AVAILABLE', '', 1, 1)`, s.seal(sealedAt("c"), platform.NewSecret("from before")))
 	must(t, err)
-	must(t, conn.Close())
+	return dir
+}
+
+// TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded goes the whole way: the old schema, its copy, and what was sealed in it.
+func TestADatabaseOfTheSchemaBeforeTheRingIsUpgraded(t *testing.T) {
+	t.Parallel()
+	dir := older(t)
 	d, err := Open(t.Context(), dir)
 	must(t, err)
 	defer d.Close()
 	wantSecret(t, d, "c", "from before")
-	if _, err := os.Stat(path + ".v5"); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, FileName+".v5")); err != nil {
 		t.Errorf("no copy from before: %v", err)
 	}
+}
+
+func TestABackupOfTheSchemaBeforeTheRingIsRestoredWithItsKey(t *testing.T) {
+	t.Parallel()
+	dir, file := older(t), filepath.Join(t.TempDir(), "backup")
+	_, err := Backup(t.Context(), dir, file)
+	must(t, err)
+	stranger := t.TempDir()
+	_, err = makeMasterKey(filepath.Join(stranger, KeyName))
+	must(t, err)
+	for other, want := range map[string]string{stranger: "does not open", t.TempDir(): "missing"} {
+		if _, err := Restore(t.Context(), file, other, KeySource{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	with := folderWithKey(t, dir)
+	if i, err := Restore(t.Context(), file, with, KeySource{}); err != nil || i.Version != 5 {
+		t.Fatalf("%+v, %v", i, err)
+	}
+	d, err := Open(t.Context(), with)
+	must(t, err)
+	defer d.Close()
+	wantSecret(t, d, "c", "from before")
 }
