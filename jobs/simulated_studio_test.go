@@ -68,7 +68,7 @@ func (a *simulatedAgent) studio() {
 			return
 		}
 	}
-	up, end := time.Now().Add(s.upTo(3*time.Minute)), time.Now().Add(s.upTo(90*time.Minute))
+	up, end := time.Now().Add(s.upTo(3*time.Minute)), time.Now().Add(s.upTo(75*time.Minute))
 	hangs, deaf, ready := s.chance(0.05), s.chance(0.05), false
 	for line := 0; ; line++ {
 		a.write(fmt.Sprintf("line %d\n", line))

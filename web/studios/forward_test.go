@@ -2,7 +2,6 @@ package studios
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -352,7 +351,7 @@ func TestClosingCutsEverythingOff(t *testing.T) {
 		c, _ := b.webSocket(studio)
 		say(t, c, "x")
 		open.Go(func() {
-			if _, _, err := c.Read(context.Background()); err == nil {
+			if _, _, err := c.ReadMessage(); err == nil {
 				t.Error("it goes on")
 			}
 		})
@@ -373,7 +372,7 @@ func TestARequestInWhichNothingMovesEnds(t *testing.T) {
 	for _, list := range s.studios.visits.open() {
 		list[0].moved.Store(time.Now().Add(-quietLimit - time.Second).UnixMilli())
 	}
-	if _, _, err := c.Read(t.Context()); err == nil {
+	if _, _, err := c.ReadMessage(); err == nil {
 		t.Error("it goes on")
 	}
 }
