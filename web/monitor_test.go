@@ -1,14 +1,12 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -103,18 +101,6 @@ func TestMetricsHaveNoIDs(t *testing.T) {
 	}
 }
 
-// lines is a log that a test reads.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
 func TestLogLinesCarryTheirRequestAndRun(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -126,10 +112,8 @@ func TestLogLinesCarryTheirRequestAndRun(t *testing.T) {
 	r, m := s.addRun("a")
 	s.get(b, ws+"/runs/"+r.ID)
 	s.claimed(m)("POST", "/agent/steps", `{"steps":[]}`)
-	out.mu.Lock()
-	defer out.mu.Unlock()
 	seen := map[string]bool{}
-	for text := range strings.Lines(out.buf.String()) {
+	for text := range strings.Lines(out.String()) {
 		line := struct{ Path, Request, Run, Portal string }{}
 		must(t, json.Unmarshal([]byte(text), &line))
 		if line.Request == "" || line.Portal != "p" {
