@@ -183,3 +183,9 @@ plugin:
 	if [ ! -d $(PLUGINS)/nf-tower-1.9.3 ]; then
 	  echo "SKIPPED: tests with the nf-tower plugin, because $(NF_TOWER) is not there" >&2
 	fi
+
+.PHONY: deb
+deb: build ## bin/wherry_VERSION_ARCH.deb
+	@command -v dpkg-deb >/dev/null || { echo "Install dpkg and run this again." >&2; exit 1; }
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) packaging/deb.sh bin/wherry \
+	  "$$(git describe --tags --always 2>/dev/null || echo development)" "$$($(GO) env GOARCH)" bin
