@@ -123,9 +123,14 @@ func (r *containerRunner) command(port int) *exec.Cmd {
 		args = append(args, "--user", t.User)
 	}
 	vars := append(cloudVariables(), r.toolVariables(t.Port, platform.WorkspaceFolder)...)
+	env := ownEnvironment()
 	for _, v := range vars {
 		name, _, _ := strings.Cut(v, "=")
-		args = append(args, "--env", name)
+		if forDocker(name) {
+			args = append(args, "--env", v)
+			continue
+		}
+		args, env = append(args, "--env", name), append(env, v)
 	}
 	command := replaceAll(r.words(t.Port, platform.WorkspaceFolder), t.Command)
 	if r.packages != nil {
@@ -136,8 +141,14 @@ func (r *containerRunner) command(port int) *exec.Cmd {
 		}
 	}
 	cmd := exec.Command("docker", slices.Concat(args, []string{t.Image}, command)...)
-	cmd.Env = append(ownEnvironment(), vars...)
+	cmd.Env = env
 	return cmd
+}
+
+// forDocker tells whether a variable would change what the docker command itself does, which runs as root outside the container:
+// to which daemon it speaks, or what is loaded into it. None of Wherry's own, and so no secret, is one.
+func forDocker(name string) bool {
+	return name == "PATH" || name == "HOME" || strings.HasPrefix(name, "DOCKER_") || strings.HasPrefix(name, "LD_")
 }
 
 // propagation lets the container see when a mount ends.

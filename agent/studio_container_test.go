@@ -30,7 +30,7 @@ env=("PATH=$here/inside:/usr/bin:/bin") run=("$here/tool" entry)
 while :; do
   case $1 in
     --rm) shift ;;
-    --env) if [ -n "${!2+x}" ]; then env+=("$2=${!2}"); fi; shift 2 ;;
+    --env) if [[ $2 == *=* ]]; then env+=("$2"); elif [ -n "${!2+x}" ]; then env+=("$2=${!2}"); fi; shift 2 ;;
     --publish) port=${2#127.0.0.1:}; port=${port%:*}; shift 2 ;;
     --volume) case $2 in *:/wherry) notes=${2%:*} ;; *) cd "${2%%:*}" || exit ;; esac; shift 2 ;;
     --entrypoint) run=("$2"); shift 2 ;;
@@ -98,6 +98,23 @@ func TestInACloudTheToolRunsInItsContainer(t *testing.T) {
 	}
 }
 
+func TestVariablesOfAToolThatMeanSomethingToDockerAreNotDockers(t *testing.T) {
+	here := withDocker(t)
+	s := studioSpec(t, "")
+	s.Environment = append(s.Environment, platform.Env{Name: "DOCKER_HOST", Value: "tcp://elsewhere.example"}, platform.Env{Name: "LD_LIBRARY_PATH", Value: "/workspace/lib"},
+		platform.Env{Name: "RIVER", Value: "thames"})
+	script, err := os.ReadFile(filepath.Join(here, "docker"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(here, "docker"), []byte(strings.Replace(string(script), "shift\n", `echo "docker itself has ${DOCKER_HOST-none} ${LD_LIBRARY_PATH-none} ${RIVER-none}" >>"$here/calls"; shift`+"\n", 1)), 0o755))
+	p := newFakePortal(t, s)
+	_, ended := p.startStudio(inCloud(t, newFakePlace(t)))
+	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+	close(p.cancel)
+	must(t, finish(t, ended))
+	contains(t, "docker's calls", strings.Join(calls(t, here), "\n"), "--env DOCKER_HOST=tcp://elsewhere.example ", "--env LD_LIBRARY_PATH=/workspace/lib ", "--env RIVER ",
+		"docker itself has none none thames")
+}
+
 func TestAContainerThatDoesNotStopIsKilled(t *testing.T) {
 	here := withDocker(t)
 	s, place := studioSpec(t, "stubborn"), newFakePlace(t)
@@ -112,6 +129,18 @@ func TestAContainerThatDoesNotStopIsKilled(t *testing.T) {
 	must(t, finish(t, ended))
 	contains(t, "docker's calls", strings.Join(calls(t, here), "\n"), "rm --force --volumes wherry-"+s.Studio.SessionID)
 	contains(t, "the log", p.output(), "it will not end", "is killed.")
+}
+
+func TestAContainerThatDockerCannotStartIsSaid(t *testing.T) {
+	here := t.TempDir()
+	stub(t, here, "docker", `[ "$1" != run ] || { echo "docker: could not select a device driver" >&2; exit 125; }`)
+	t.Setenv("PATH", here+":"+os.Getenv("PATH"))
+	p := newFakePortal(t, studioSpec(t, ""))
+	_, ended := p.startStudio(inCloud(t, newFakePlace(t)))
+	must(t, finish(t, ended))
+	if end := p.ended(); end == nil || end.Reason != "Docker could not start the container of Test tool. Its last lines say why." || !strings.Contains(end.ErrorReport, "device driver") {
+		t.Errorf("%+v", end)
+	}
 }
 
 func TestAToolImageThatCannotBeFetchedIsSaid(t *testing.T) {
@@ -260,8 +289,7 @@ func TestDataIsMountedForTheSessionAlone(t *testing.T) {
 	stub(t, here, "mount-s3", mounterStandIn)
 	stub(t, here, "umount", `echo "umount $*" >>"$(dirname "$0")/mounts"`)
 	s := studioSpec(t, "")
-	s.Cloud.Region = "eu-west-1"
-	s.Studio.Mounts = []platform.StudioMountSpec{{StudioMount: platform.StudioMount{Name: "reads", URI: "s3://bucket/some/reads/"}, ReadOnly: true},
+	s.Studio.Mounts = []platform.StudioMountSpec{{StudioMount: platform.StudioMount{Name: "reads", URI: "s3://bucket/-some/reads/"}, ReadOnly: true},
 		{StudioMount: platform.StudioMount{Name: "out", URI: "s3://other"}}}
 	p := newFakePortal(t, s)
 	workspace, ended := p.startStudio(inCloud(t, newFakePlace(t)))
@@ -277,8 +305,8 @@ func TestDataIsMountedForTheSessionAlone(t *testing.T) {
 	if os.Geteuid() == 0 {
 		other = " --allow-other"
 	}
-	want := "mount-s3 bucket " + workspace + "/data/reads --prefix some/reads/ --region eu-west-1" + other + " --read-only\n" +
-		"mount-s3 other " + workspace + "/data/out --region eu-west-1" + other + " --allow-delete --allow-overwrite --dir-mode 0777 --file-mode 0666\n" +
+	want := "mount-s3 bucket " + workspace + "/data/reads --prefix=-some/reads/" + other + " --read-only\n" +
+		"mount-s3 other " + workspace + "/data/out" + other + " --allow-delete --allow-overwrite --dir-mode 0777 --file-mode 0666\n" +
 		"umount " + workspace + "/data/out\numount " + workspace + "/data/reads\n"
 	if string(text) != want {
 		t.Errorf("called %s\nwant %s", text, want)

@@ -67,12 +67,13 @@ type Jobs struct {
 	DB        *db.DB
 	Clouds    map[platform.PlatformName]cloud.Cloud
 	Accounts  map[platform.PlatformName]cloud.Account // of platforms that make things in somebody's account
-	Key       []byte                                  // of the data folder; claim tokens come from it
+	Key       []byte                                  // db.MachineKey; claim tokens come from it
 	PortalURL string                                  // where agents reach the portal
 	// Fitting lists instance types of an environment's platform that have what a task lacked, the smallest first; may be nil.
 	Fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
 	Times   Times
 	Log     *slog.Logger
+	Pulse   Pulse // how the loops do
 
 	started time.Time
 }

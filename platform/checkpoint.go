@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -60,10 +61,11 @@ func CheckpointKey(studioID, checkpointID string) string {
 // CleanCheckpointName trims and checks the name of a checkpoint; an empty one takes the name away.
 func CleanCheckpointName(name string) (string, error) {
 	name = strings.TrimSpace(name)
-	if utf8.RuneCountInString(name) > MaxCheckpointName {
-		errs := FieldErrors{}
-		errs.Add("name", "Use at most %d characters.", MaxCheckpointName)
-		return name, errs
+	switch {
+	case utf8.RuneCountInString(name) > MaxCheckpointName:
+		return name, FieldErrors{"name": fmt.Sprintf("Use at most %d characters.", MaxCheckpointName)}
+	case !plain(name, ""):
+		return name, FieldErrors{"name": notPlain}
 	}
 	return name, nil
 }

@@ -73,7 +73,7 @@ var (
 	mountName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	mountURI   = regexp.MustCompile(`^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/=+@:,-]*)?$`)
 	imageName  = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/@-]{0,254}$`)
-	condaMatch = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+([<>=!~]=?[A-Za-z0-9_.*+!,<>=|-]+){0,3}$`)
+	condaMatch = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?::)?[A-Za-z0-9_][A-Za-z0-9_.-]*([<>=!~]=?[A-Za-z0-9_.*+!,<>=|-]+){0,3}$`)
 )
 
 // Clean trims what was entered and checks it, field by field. templates are those that the portal has.
@@ -85,9 +85,14 @@ func (s *Studio) Clean(templates []StudioTemplate) error {
 		errs.Add("name", "Give the Studio a name.")
 	case n > MaxStudioName:
 		errs.Add("name", "Use at most %d characters.", MaxStudioName)
+	case !plain(s.Name, ""):
+		errs.Add("name", notPlain)
 	}
-	if utf8.RuneCountInString(s.Description) > MaxStudioDescription {
+	switch {
+	case utf8.RuneCountInString(s.Description) > MaxStudioDescription:
 		errs.Add("description", "Use at most %d characters.", MaxStudioDescription)
+	case !plain(s.Description, "\r\n\t"):
+		errs.Add("description", notPlain)
 	}
 	if !ValidID(s.ComputeEnvID) {
 		errs.Add("computeEnvId", "Choose a compute environment.")
@@ -131,7 +136,8 @@ func (c *StudioConfig) clean(errs FieldErrors, templates []StudioTemplate) {
 	c.cleanMounts(errs)
 }
 
-// cleanConda wants one package specification a line, because they become arguments of a command.
+// cleanConda wants names of packages, with a version and a channel if need be, because they become arguments of a command: no
+// options, files or addresses.
 func (c *StudioConfig) cleanConda(errs FieldErrors) {
 	c.CondaPackages = strings.TrimSpace(strings.ReplaceAll(c.CondaPackages, "\r\n", "\n"))
 	if utf8.RuneCountInString(c.CondaPackages) > MaxCondaPackages {
@@ -139,7 +145,7 @@ func (c *StudioConfig) cleanConda(errs FieldErrors) {
 		return
 	}
 	for i, p := range strings.Fields(c.CondaPackages) {
-		if !condaMatch.MatchString(p) || strings.HasPrefix(p, "-") {
+		if !condaMatch.MatchString(p) {
 			errs.Add("condaPackages", "Package %d, %q, is not the name of a package, such as samtools or bioconda::samtools=1.21.", i+1, p)
 			return
 		}

@@ -10,7 +10,7 @@ import (
 // goodStudio is one that Clean accepts.
 func goodStudio() Studio {
 	return Studio{Name: " rivers ", ComputeEnvID: NewID(), Config: StudioConfig{Template: "jupyter", LifespanHours: 8, IdleMinutes: 30,
-		Environment: []Env{{Name: "RIVER", Value: "thames"}}, CondaPackages: "samtools=1.21\r\nbioconda::bwa  numpy>=1.26,<3\n",
+		Environment: []Env{{Name: "RIVER", Value: "thames"}}, CondaPackages: "samtools=1.21\r\nbioconda::bwa  numpy>=1.26,<3\nconda-forge/noarch::r-base=4.*",
 		Mounts: []StudioMount{{"reads", " s3://rivers/reads/ "}, {"all", "s3://rivers"}}}}
 }
 
@@ -23,6 +23,11 @@ func TestAGoodStudioIsTrimmedAndTaken(t *testing.T) {
 	}
 	if s.Name != "rivers" || s.Config.Image != "" || s.Config.Port != 0 || strings.Contains(s.Config.CondaPackages, "\r") || s.Config.Mounts[0].URI != "s3://rivers/reads/" {
 		t.Errorf("%+v", s)
+	}
+	several := goodStudio()
+	several.Name, several.Description = "Größe – 流れ 👩‍🔬", "one\r\ntwo\tthree"
+	if err := several.Clean(ShippedTemplates()); err != nil {
+		t.Errorf("other scripts, and lines: %v", err)
 	}
 	custom := goodStudio()
 	custom.Config.Template, custom.Config.Image = "", "docker.io/library/name:1.2@sha256:0123"
@@ -44,6 +49,14 @@ func TestWhatIsWrongWithAStudioIsToldAtItsField(t *testing.T) {
 		"no name":                     {"name", func(s *Studio) { s.Name = "  " }},
 		"a long name":                 {"name", func(s *Studio) { s.Name = long[:2*(MaxStudioName+1)] }},
 		"a long description":          {"description", func(s *Studio) { s.Description = long }},
+		"a name with a NUL":           {"name", func(s *Studio) { s.Name = "a\x00b" }},
+		"a name with a line end":      {"name", func(s *Studio) { s.Name = "a\nb" }},
+		"a name that is turned":       {"name", func(s *Studio) { s.Name = "a\u202eb" }},
+		"a name that is no text":      {"name", func(s *Studio) { s.Name = "a\xffb" }},
+		"a description with a NUL":    {"description", func(s *Studio) { s.Description = "a\x00b" }},
+		"an address for a package":    {"condaPackages", func(s *Studio) { s.Config.CondaPackages = "https://evil.example/a.conda" }},
+		"a file for a package":        {"condaPackages", func(s *Studio) { s.Config.CondaPackages = "/tmp/a.conda" }},
+		"an option behind a channel":  {"condaPackages", func(s *Studio) { s.Config.CondaPackages = "bioconda::-c" }},
 		"no environment":              {"computeEnvId", func(s *Studio) { s.ComputeEnvID = "x" }},
 		"an unknown template":         {"template", func(s *Studio) { s.Config.Template = "none" }},
 		"neither template nor image":  {"image", func(s *Studio) { s.Config.Template = "" }},

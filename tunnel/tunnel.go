@@ -26,7 +26,9 @@ const (
 	// it allows 10 MiB a second.
 	streamWindow = 1 << 20
 	// maxFrame is the largest piece of a stream. Each stream of the portal has a buffer of this size while it is open.
-	maxFrame = 32 << 10
+	maxFrame = largeBuffer
+	// maxHeader is how many bytes the machine's end may say when it takes a connection, which is nothing but that it does.
+	maxHeader = 4 << 10
 	// quietLimit is how long an end hears nothing before it pings, and pingLimit how long it waits for the answer: a peer that is
 	// gone without a word is noticed after both.
 	quietLimit, pingLimit = 10 * time.Second, 10 * time.Second
@@ -73,7 +75,7 @@ func Accept(w http.ResponseWriter, r *http.Request) (*Tunnel, error) {
 	t := &Tunnel{places: make(chan struct{}, MaxStreams)}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	t.close = sync.OnceValue(conn.Close)
-	transport := &http.Transport{Protocols: onlyHTTP2(), HTTP2: settings(), DisableCompression: true,
+	transport := &http.Transport{Protocols: onlyHTTP2(), HTTP2: settings(), DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	if t.client, err = transport.NewClientConn(r.Context(), "http", net.JoinHostPort(machine, "80")); err != nil {
 		return nil, errors.Join(err, t.Close())

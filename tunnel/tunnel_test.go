@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gorilla/websocket"
 )
 
 // pair is both ends of a tunnel to a port.
@@ -403,12 +403,48 @@ func TestARefusedTunnelSaysWithWhich(t *testing.T) {
 func TestARequestThatIsNoWebSocketIsAnswered(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	if _, err := Accept(w, httptest.NewRequest(http.MethodGet, "/", nil)); err == nil || w.Code != http.StatusUpgradeRequired {
+	if _, err := Accept(w, httptest.NewRequest(http.MethodGet, "/", nil)); err == nil || w.Code != http.StatusBadRequest {
 		t.Errorf("%d, %v", w.Code, err)
 	}
 }
 
 // TestGarbageEndsATunnel plays ends that speak something else.
+func TestAMachineThatTalksMuchBeforeAConnectionIsNotListenedTo(t *testing.T) {
+	t.Parallel()
+	tunnels := make(chan *Tunnel, 1)
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tunnel, err := Accept(w, r)
+		if err != nil {
+			t.Errorf("accepting: %v", err)
+			return
+		}
+		tunnels <- tunnel
+		<-tunnel.Done()
+	}))
+	defer portal.Close()
+	conn, err := dialWebSocket(t.Context(), portal.URL, "key")
+	must(t, err)
+	server := &http.Server{Protocols: onlyHTTP2(), HTTP2: settings(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range 1000 {
+			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
+		}
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})}
+	ended := make(chan struct{})
+	defer close(ended)
+	defer conn.Close()
+	go func() { _ = server.Serve(&single{conn: conn, ended: ended}) }()
+	tunnel := <-tunnels
+	defer tunnel.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if c, err := tunnel.Open(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("1 MB of headers were taken: %v, %v", c, err)
+	}
+}
+
 func TestGarbageEndsATunnel(t *testing.T) {
 	t.Parallel()
 	for name, garbage := range map[string]string{"text": strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 100), "a huge frame": "\xff\xff\xff\x00\x00\x00\x00\x00\x01" + strings.Repeat("x", 1000),
@@ -426,25 +462,23 @@ func TestGarbageEndsATunnel(t *testing.T) {
 				<-tunnel.Done()
 			}))
 			defer portal.Close()
-			ws, _, err := websocket.Dial(t.Context(), portal.URL, nil)
+			ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(portal.URL, "http"), nil)
 			must(t, err)
-			defer ws.CloseNow()
-			must(t, ws.Write(t.Context(), websocket.MessageBinary, []byte(garbage)))
+			defer ws.Close()
+			_ = ws.WriteMessage(websocket.BinaryMessage, []byte(garbage)) // the portal may have had enough before its end
 			ends(t, "the portal's end", (<-tunnels).Done())
 		})
 		t.Run("from the portal: "+name, func(t *testing.T) {
 			t.Parallel()
 			portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				ws, err := websocket.Accept(w, r, nil)
+				ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				defer ws.CloseNow()
-				_ = ws.Write(r.Context(), websocket.MessageBinary, []byte(garbage))
-				_, _, _ = ws.Read(r.Context())
-				_, _, _ = ws.Read(r.Context())
-				_, _, _ = ws.Read(r.Context())
+				defer ws.Close()
+				_ = ws.WriteMessage(websocket.BinaryMessage, []byte(garbage))
+				_, _ = io.Copy(io.Discard, ws.NetConn())
 			}))
 			defer portal.Close()
 			served := make(chan error, 1)

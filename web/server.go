@@ -42,6 +42,8 @@ type Server struct {
 	// Studios answers on the Studios' own origins; nil: there are none.
 	Studios *studios.Studios
 
+	Monitor Monitor
+
 	sessions *sessionStore
 }
 
@@ -54,6 +56,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
 	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
+	s.Monitor.begin(s.Hub)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError

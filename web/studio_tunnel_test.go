@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,10 +82,12 @@ func TestTheAgentOfAStudioOpensATunnelAndNobodyElse(t *testing.T) {
 // running is a portal on a socket of its own, as main runs it, with a Studio whose tool is joined with it.
 type running struct {
 	*site
-	studio platform.Studio
-	url    string
-	stop   func() // and waits
-	tunnel <-chan error
+	studio  platform.Studio
+	session platform.StudioSession
+	url     string
+	logged  *lines
+	stop    func() // and waits
+	tunnel  <-chan error
 }
 
 func runStudio(t *testing.T, tool http.Handler) *running {
@@ -91,9 +95,11 @@ func runStudio(t *testing.T, tool http.Handler) *running {
 	s, studio, session, m := studioSite(t, platform.StudioConfig{Template: "jupyter"})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	r := &running{site: s, studio: studio, url: fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)}
-	server := &Server{DB: s.db, Hub: NewHub(s.db), Pages: s.server.Pages, API: s.server.API, Log: s.server.Log}
-	server.Studios = studios.New(studios.Config{DB: s.db, Log: s.server.Log, Origins: studios.NewOrigins(r.url, "", ""), PortalURL: r.url, Key: siteKey,
+	r := &running{site: s, studio: studio, session: session, url: fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)}
+	r.logged = new(lines)
+	log := slog.New(slog.NewTextHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server := &Server{DB: s.db, Hub: NewHub(s.db), Pages: s.server.Pages, API: s.server.API, Log: log}
+	server.Studios = studios.New(studios.Config{DB: s.db, Log: log, Origins: studios.NewOrigins(r.url, "", ""), PortalURL: r.url, Key: siteKey,
 		Templates: s.server.API.Templates, Token: func(id string) string { return jobs.StudioToken(siteKey, id) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -117,6 +123,24 @@ func runStudio(t *testing.T, tool http.Handler) *running {
 		t.Fatal(<-r.tunnel)
 	}
 	return r
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // localBrowser finds every name below localhost on this host.
@@ -192,6 +216,11 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	if status, body, _ := ask(t, b, http.MethodGet, origin+"/"); status != http.StatusOK || body != "the tool of "+strings.TrimPrefix(origin, "http://") {
 		t.Errorf("the tool: %d %s", status, body)
 	}
+	for _, address := range []string{origin, r.url} {
+		if status, _, _ := ask(t, b, http.MethodGet, address+"/", "X-Long", strings.Repeat("x", 80<<10)); status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("80 KiB of headers: %d", status)
+		}
+	}
 	_, page, _ := ask(t, b, http.MethodGet, r.url+ws+"/launchpad")
 	_, after, _ := strings.Cut(page, `name="csrf" value="`)
 	csrf, _, _ := strings.Cut(after, `"`)
@@ -200,6 +229,10 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	resp.Body.Close()
 	if status, body, _ := ask(t, b, http.MethodGet, origin+"/"); status != http.StatusUnauthorized {
 		t.Errorf("signed out: %d %s", status, body)
+	}
+	_, ticket, _ := strings.Cut(address, "ticket=")
+	if text := r.logged.String(); !strings.Contains(text, "/sign-out") || strings.Contains(text, ticket) || strings.Contains(text, jobs.StudioToken(siteKey, r.session.ID)) {
+		t.Errorf("the log has %s", text)
 	}
 }
 

@@ -135,16 +135,20 @@ func (s *Studios) giveGrant(w http.ResponseWriter, g grant) {
 		SameSite: http.SameSiteLaxMode})
 }
 
-// grantOf reads the grant that a browser shows; held is true while it holds.
-func (s *Studios) grantOf(r *http.Request) (g grant, held bool) {
-	cookie, err := r.Cookie(s.cookie())
-	if err != nil {
-		return g, false
+// grantOf reads the grant for a Studio that a browser shows, or for whichever where studioID is empty; held is true while it
+// holds. Without TLS a page of any Studio can add cookies of the same name, which must not shut anybody out.
+func (s *Studios) grantOf(r *http.Request, studioID string) (g grant, held bool) {
+	for _, cookie := range r.CookiesNamed(s.cookie()) {
+		if shown, ok := s.opened(kindGrant, cookie.Value); ok && (studioID == "" || shown.Studio == studioID) {
+			if g = shown; s.holds(g) {
+				return g, true
+			}
+		}
 	}
-	g, ok := s.opened(kindGrant, cookie.Value)
-	if !ok {
-		return grant{}, false
-	}
+	return g, false
+}
+
+func (s *Studios) holds(g grant) bool {
 	age := s.now().Sub(g.Issued)
-	return g, age < grantLife || age < mostAge && (s.now().Sub(s.started) < afterStart || s.visits.has(g.who()))
+	return age < grantLife || age < mostAge && (s.now().Sub(s.started) < afterStart || s.visits.has(g.who()))
 }

@@ -17,6 +17,7 @@ const LocalDomain = "studios.localhost"
 // portal or to another Studio.
 type Origins struct {
 	scheme, port string // of the portal's own address
+	portal       string // its host, which is no Studio's
 	domain       string // each Studio has a name below it; empty: they share one address
 	shared       *url.URL
 }
@@ -30,7 +31,7 @@ func NewOrigins(portalURL, domain, shared string) Origins {
 	if err != nil {
 		return o
 	}
-	o.scheme, o.port = portal.Scheme, portal.Port()
+	o.scheme, o.port, o.portal = portal.Scheme, portal.Port(), strings.ToLower(portal.Hostname())
 	switch {
 	case o.domain != "":
 	case shared != "":
@@ -90,6 +91,9 @@ func (o Origins) find(host string) (studioID string, ours bool) {
 		return "", false
 	}
 	name := strings.ToLower(hostname(host))
+	if name == o.portal { // its names may be below the Studios' domain, or theirs below its own
+		return "", false
+	}
 	trimmed := strings.TrimRight(name, ".")
 	if trimmed == o.domain {
 		return "", true

@@ -50,6 +50,22 @@ func TestHostsOfStudiosAreKnownHoweverTheyAreWritten(t *testing.T) {
 	}
 }
 
+func TestThePortalsOwnNameIsNoStudios(t *testing.T) {
+	t.Parallel()
+	id := platform.NewID()
+	for _, domain := range []string{"wherry.example.org", "example.org"} {
+		o := NewOrigins("https://Wherry.example.org:8443", domain, "")
+		for _, host := range []string{"wherry.example.org", "WHERRY.example.org:8443"} {
+			if got, ours := o.find(host); got != "" || ours {
+				t.Errorf("with Studios below %s, %s is taken for theirs", domain, host)
+			}
+		}
+		if got, ours := o.find(label(id) + "." + domain); got != id || !ours {
+			t.Errorf("below %s: %q, %v", domain, got, ours)
+		}
+	}
+}
+
 func TestWhereStudiosAreFollowsFromTheSettings(t *testing.T) {
 	t.Parallel()
 	id := platform.NewID()
@@ -117,6 +133,9 @@ func TestOneOriginForAllStudiosIsInOneStudioAtATime(t *testing.T) {
 		if status, body, _ := b.get(shared + "/"); status != http.StatusOK || body != c.says+" at "+strings.TrimPrefix(shared, "http://") {
 			t.Errorf("%s: %d %s", c.says, status, body)
 		}
+	}
+	if status, body, _ := b.get(shared+"/worker.js", header("Service-Worker", "script")); status != http.StatusForbidden || contains(body, "one at") {
+		t.Errorf("a service worker, which would be one for all Studios: %d %s", status, body)
 	}
 	if status, _, _ := b.get(shared+"/", header("Host", "elsewhere.example")); status != http.StatusNotFound {
 		t.Errorf("another host: %d", status)

@@ -9,6 +9,7 @@ package studios
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"sync"
@@ -99,11 +100,15 @@ func (s *Studios) Beside(portal http.Handler) http.Handler {
 // Shared is the one origin for all Studios, where they have no names of their own: the grant says which Studio is meant.
 func (s *Studios) Shared() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.Origins.isShared(r.Host) {
+		switch {
+		case !s.Origins.isShared(r.Host):
 			s.refuse(w, r, noSuchStudio)
 			return
+		case r.Header.Get("Service-Worker") != "": // it would see what belongs to the other Studios, their tickets too
+			s.refuse(w, r, noWorkers)
+			return
 		}
-		g, _ := s.grantOf(r)
+		g, _ := s.grantOf(r, "")
 		s.serve(w, r, g.Studio)
 	})
 }
@@ -119,6 +124,8 @@ const (
 func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string) {
 	clean := path.Clean("/" + r.URL.Path)
 	switch {
+	case r.Method == http.MethodConnect: // asks for a proxy, which this is not
+		s.refuse(w, r, notFound)
 	case fromElsewhere(r, s.Origins.URL(studioID)):
 		s.refuse(w, r, otherPage)
 	case clean == openPath && r.Method == http.MethodGet:
@@ -135,14 +142,15 @@ func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string)
 // fromElsewhere tells whether another origin's page made the browser send this. Other Studios' origins count as the same site, so
 // their cookies come along. A person may follow a link here; all else is refused.
 func fromElsewhere(r *http.Request, origin string) bool {
-	if o := r.Header.Get("Origin"); o != "" && o != origin {
-		return true
+	site := r.Header.Get("Sec-Fetch-Site")
+	switch o := r.Header.Get("Origin"); o {
+	case "":
+	case "null": // of a form on a page that gives no referrer away, and of frames that have no origin
+		return site != "same-origin"
+	default:
+		return o != origin
 	}
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "none", "same-origin":
-		return false
-	}
-	return !navigates(r)
+	return site != "" && site != "none" && site != "same-origin" && !navigates(r)
 }
 
 // navigates tells whether the answer becomes a page of its own in the browser.
@@ -172,8 +180,8 @@ func (s *Studios) open(w http.ResponseWriter, r *http.Request, studioID string) 
 		return
 	}
 	to := "/"
-	if wanted, err := r.Cookie(pathCookie); err == nil && localPath(wanted.Value) && studioID == g.Studio {
-		to = wanted.Value
+	if wanted := wantedPath(r); localPath(wanted) && studioID == g.Studio {
+		to = wanted
 	}
 	http.SetCookie(w, &http.Cookie{Name: pathCookie, Path: "/", MaxAge: -1})
 	s.giveGrant(w, g)
@@ -182,6 +190,19 @@ func (s *Studios) open(w http.ResponseWriter, r *http.Request, studioID string) 
 
 // pathCookie keeps where somebody wanted to go in a Studio while the portal gives them a grant.
 const pathCookie = "wherry_path"
+
+// wantedPath is where somebody wanted to go; empty: nowhere.
+func wantedPath(r *http.Request) string {
+	cookie, err := r.Cookie(pathCookie)
+	if err != nil {
+		return ""
+	}
+	wanted, err := url.QueryUnescape(cookie.Value) // not all that is in paths may be in cookies
+	if err != nil {
+		return ""
+	}
+	return wanted
+}
 
 // localPath tells whether a redirect to a path stays on this origin.
 func localPath(p string) bool {
@@ -195,7 +216,7 @@ func (s *Studios) askForGrant(w http.ResponseWriter, r *http.Request, studioID s
 		return
 	}
 	if p := r.URL.RequestURI(); localPath(p) && len(p) < 2000 {
-		http.SetCookie(w, &http.Cookie{Name: pathCookie, Value: p, Path: "/", MaxAge: 300, HttpOnly: true, Secure: s.Origins.secure(), SameSite: http.SameSiteLaxMode})
+		http.SetCookie(w, &http.Cookie{Name: pathCookie, Value: url.QueryEscape(p), Path: "/", MaxAge: 300, HttpOnly: true, Secure: s.Origins.secure(), SameSite: http.SameSiteLaxMode})
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	to := s.PortalURL + "/"

@@ -4,17 +4,19 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 
 	"wherry/platform"
+	"wherry/tunnel"
 )
 
 // visit joins a request of a member with the Studio's tool.
 func (s *Studios) visit(w http.ResponseWriter, r *http.Request, studioID string) {
-	g, held := s.grantOf(r)
-	if !held || g.Studio != studioID {
+	g, held := s.grantOf(r, studioID)
+	if studioID == "" || !held {
 		s.askForGrant(w, r, studioID)
 		return
 	}
@@ -86,10 +88,34 @@ type takenOver struct {
 
 func (t *takenOver) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
+// WriteHeader leaves out what a tool says before its answer (1xx): its headers come here as the tool wrote them, with cookies for
+// the portal or other Studios.
+func (t *takenOver) WriteHeader(status int) {
+	if status >= 200 {
+		t.ResponseWriter.WriteHeader(status)
+	}
+}
+
 func (t *takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
-	if err == nil {
-		t.visit.taken(conn)
+	if err != nil {
+		return nil, nil, err
 	}
-	return conn, buffers, err
+	t.visit.taken(conn)
+	return browserConn{conn}, buffers, nil
+}
+
+// browserConn is a browser's connection that is copied with little memory while it is quiet.
+type browserConn struct{ net.Conn }
+
+func (c browserConn) WriteTo(w io.Writer) (int64, error) { return tunnel.Copy(w, c.Conn) }
+
+func (c browserConn) ReadFrom(r io.Reader) (int64, error) { return tunnel.Copy(c.Conn, r) }
+
+// CloseWrite tells the browser that the tool sends nothing more.
+func (c browserConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
 }
