@@ -103,6 +103,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, handler http.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	server.RegisterOnShutdown(s.Hub.Close)
+	server.RegisterOnShutdown(s.API.Close)
 	server.RegisterOnShutdown(s.Studios.Close)
 	done := make(chan error, 1)
 	go func() {

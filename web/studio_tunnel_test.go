@@ -1,7 +1,9 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +87,7 @@ type running struct {
 	studio  platform.Studio
 	session platform.StudioSession
 	url     string
+	key     string // of its agent
 	logged  *lines
 	stop    func() // and waits
 	tunnel  <-chan error
@@ -116,10 +119,10 @@ func runStudio(t *testing.T, tool http.Handler) *running {
 		r.stop()
 		backend.Close()
 	})
-	key, _, _ := s.claim(m)
+	r.key, _, _ = s.claim(m)
 	must(t, s.db.MoveStudioSession(t.Context(), session.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioRunning}))
 	var taken bool
-	if r.tunnel, taken = openTunnel(t, r.url, key, backend.Listener.Addr().String()); !taken {
+	if r.tunnel, taken = openTunnel(t, r.url, r.key, backend.Listener.Addr().String()); !taken {
 		t.Fatal(<-r.tunnel)
 	}
 	return r
@@ -295,5 +298,43 @@ func TestAPortalThatStopsLetsTunnelsAndStreamsGoAtOnce(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// TestAPortalThatStopsDoesNotWaitForAgents, which always have a long poll under way.
+func TestAPortalThatStopsDoesNotWaitForAgents(t *testing.T) {
+	t.Parallel()
+	r := runStudio(t, http.NotFoundHandler())
+	body, err := json.Marshal(platform.SyncRequest{Wait: platform.MaxSyncWait, Usage: &platform.Usage{CPU: 7}})
+	must(t, err)
+	status := make(chan int, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/agent/sync", bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+r.key)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("the poll is answered: %v", err)
+			status <- 0
+			return
+		}
+		resp.Body.Close()
+		status <- resp.StatusCode
+	}()
+	for used := 0.0; used != 7; time.Sleep(time.Millisecond) { // until it listens
+		s, err := r.db.AnyStudio(t.Context(), r.studio.ID)
+		must(t, err)
+		used = s.Session.Usage.CPU
+	}
+	begun := time.Now()
+	r.stop()
+	if took := time.Since(begun); took >= shutdownLimit {
+		t.Errorf("the portal took %s to stop", took)
+	}
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the poll under way was answered with %d", got)
 	}
 }
