@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -78,13 +79,32 @@ func (s *Server) Handler() http.Handler {
 }
 
 // crossOriginProtection refuses requests that another site's page makes a browser send (Sec-Fetch-Site, Origin), also
-// where there is no session yet whose CSRF token could be asked for.
+// where there is no session yet whose CSRF token could be asked for. A person may follow a link here.
 func crossOriginProtection(next http.Handler) http.Handler {
-	p := http.NewCrossOriginProtection()
-	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	deny := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
+	})
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(deny)
+	return p.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if loadedElsewhere(r) {
+			deny(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
 	}))
-	return p.Handler(next)
+}
+
+// loadedElsewhere tells whether a page of another origin loads this as a part of itself. The page could not read it. But the pages
+// of Studios are of the same site, so that it would come with the member's cookies: it could keep the portal busy in their name,
+// and learn from what loads and what does not. A browser's reader asks for parts of a report in its own name.
+func loadedElsewhere(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	linked := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	return !linked && !strings.Contains(r.URL.Path, "/reports/")
 }
 
 // Serve answers requests on the listener until ctx is done, and then lets those under way finish. Tunnels and what people do in

@@ -228,6 +228,38 @@ func TestAFormOfAnotherSessionIsRefused(t *testing.T) {
 	}
 }
 
+func TestPagesOfOtherOriginsLinkHereAndLoadNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	ask := func(path, site, mode, dest string) int {
+		r, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
+		must(t, err)
+		for name, value := range map[string]string{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest} {
+			r.Header.Set(name, value)
+		}
+		resp, err := b.Do(r)
+		must(t, err)
+		status, _ := readAll(t, resp)
+		return status
+	}
+	const page, events = "/orgs/lab/workspaces/rivers/runs", "/orgs/lab/workspaces/rivers/events?once=1"
+	for _, site := range []string{"same-site", "cross-site"} {
+		if status := ask(page, site, "navigate", "document"); status != http.StatusOK {
+			t.Errorf("a link from a %s page: %d", site, status)
+		}
+		for _, c := range [][3]string{{events, "no-cors", "empty"}, {events, "cors", "empty"}, {page, "no-cors", "script"}, {page, "no-cors", "image"}, {page, "navigate", "iframe"}} {
+			if status := ask(c[0], site, c[1], c[2]); status != http.StatusForbidden {
+				t.Errorf("%s loaded by a %s page (%s, %s): %d", c[0], site, c[1], c[2], status)
+			}
+		}
+	}
+	if status := ask(events, "same-origin", "cors", "empty"); status != http.StatusOK {
+		t.Errorf("the portal's own page: %d", status)
+	}
+}
+
 func TestBadLaunchesCreateNothingAndKeepWhatWasTyped(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
