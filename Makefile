@@ -32,7 +32,7 @@ JUPYTER := $(TOOLS)/jupyterlab-4.6.6
 AGENTS := $(foreach arch,amd64 arm64,agent/binaries/files/wherry-agent-linux-$(arch).gz)
 AGENT_MAX := 12000000
 # The version is that of the last change of Go code, so that a build after a change of anything else makes the same agents.
-AGENT_VERSION := $(shell git log -1 --format=%h -- agent platform cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
+AGENT_VERSION := $(shell git log -1 --format=%h -- agent tunnel platform cloud/processes cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
 
 .PHONY: FORCE build agents generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
 
@@ -183,3 +183,9 @@ plugin:
 	if [ ! -d $(PLUGINS)/nf-tower-1.9.3 ]; then
 	  echo "SKIPPED: tests with the nf-tower plugin, because $(NF_TOWER) is not there" >&2
 	fi
+
+.PHONY: deb
+deb: build ## bin/wherry_VERSION_ARCH.deb
+	@command -v dpkg-deb >/dev/null || { echo "Install dpkg and run this again." >&2; exit 1; }
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) packaging/deb.sh bin/wherry \
+	  "$$(git describe --tags --always 2>/dev/null || echo development)" "$$($(GO) env GOARCH)" bin

@@ -17,6 +17,7 @@ import (
 var mayImport = map[string][]string{
 	"platform":              {},
 	"static":                {},
+	"metrics":               {},
 	"examples":              {},
 	"bench":                 {},
 	"cloud":                 {"platform"},
@@ -42,8 +43,8 @@ var mayImport = map[string][]string{
 	"views":                 {"views/components", "platform", "static"},
 	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
-	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "db", "platform"},
-	"":                      {"web", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "platform"},
+	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "metrics", "db", "platform"},
+	"":                      {"web", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "metrics", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -31,6 +31,11 @@ Usage:
   wherry image [--format packer|image-builder] [--arch amd64|arm64] [--pull IMAGE ...]
                                                     print a recipe for an AMI that boots faster
   wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
+  wherry backup FILE [--data DIR]                   copy the database, also while the portal serves
+  wherry restore FILE --data DIR                    put a backup into a new data folder
+  wherry keys [list|rotate|lose-secrets] [--data DIR]
+                                                    the keys that seal secrets in the database
+  wherry doctor [--data DIR] [--online] [--json]    say what is wrong with a set-up
   wherry version
 
 Every option is a WHERRY_* variable too; docs/operating.md lists them.
@@ -44,6 +49,10 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"permissions":  permissionsCommand,
 	"prices":       pricesCommand,
 	"image":        imageCommand,
+	"backup":       backupCommand,
+	"restore":      restoreCommand,
+	"keys":         keysCommand,
+	"doctor":       doctorCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
 	"version": func(context.Context, []string) error {

@@ -20,6 +20,7 @@ import (
 	"wherry/handlers"
 	"wherry/handlers/api"
 	"wherry/jobs"
+	"wherry/metrics"
 	"wherry/platform"
 	"wherry/web"
 	"wherry/web/studios"
@@ -36,6 +37,8 @@ type portal struct {
 	listener net.Listener
 	// studioListener is for the one origin of all Studios; nil: each has a name of its own.
 	studioListener net.Listener
+
+	throttled *metrics.Counter // by service and operation of the cloud
 }
 
 // openPortal takes the data folder, and gets everything ready to run. It listens before it returns, so that an address
@@ -53,11 +56,14 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if err != nil {
 		return p, err
 	}
-	key, err := db.Key(s.data)
+	if p.db, err = db.OpenWith(ctx, s.data, s.key); err != nil {
+		return p, err
+	}
+	key, err := p.db.MachineKey(ctx)
 	if err != nil {
 		return p, err
 	}
-	if p.db, err = db.Open(ctx, s.data); err != nil {
+	if err := p.db.SettleMasterKey(ctx); err != nil {
 		return p, err
 	}
 	if p.listener, err = net.Listen("tcp", s.address); err != nil {
@@ -107,6 +113,7 @@ func (p *portal) wire(key []byte, id string) error {
 				return price
 			}},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log, Templates: p.studios.templates, StudioURL: st.URL}}
+	p.monitor()
 	return nil
 }
 
@@ -129,7 +136,7 @@ func isLoopback(address string) bool {
 // amazon is AWS as this portal reaches it.
 func (p *portal) amazon(portalID string, source *prices.Source) *aws.AWS {
 	return aws.New(aws.Config{Credentials: p.useCredentials, PortalID: portalID, JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
-		ConsoleOutput: p.consoleOutput, KnownEnv: p.knowsEnv,
+		ConsoleOutput: p.consoleOutput, KnownEnv: p.knowsEnv, Throttled: func(service, operation string) { p.throttled.Add(service, operation) },
 		AgentDigest: func(arch string) (string, bool) {
 			_, digest, ok := binaries.Get(arch)
 			return digest, ok

@@ -113,7 +113,7 @@ func refreshPrices(ctx context.Context, args []string, w io.Writer) error {
 		return fmt.Errorf("refresh takes no arguments, but got %q: regions are named with --region", rest)
 	}
 	if len(regions) == 0 {
-		if regions, err = usedRegions(ctx, s.data); err != nil {
+		if regions, err = usedRegions(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -131,11 +131,11 @@ func refreshPrices(ctx context.Context, args []string, w io.Writer) error {
 }
 
 // usedRegions lists the regions of the environments in a data folder.
-func usedRegions(ctx context.Context, data string) (regions []string, err error) {
-	if _, err := os.Stat(filepath.Join(data, db.FileName)); err != nil {
-		return nil, fmt.Errorf("there is no portal in %s whose regions could be refreshed: name regions with --region, or the data folder with --data", data)
+func usedRegions(ctx context.Context, s settings) (regions []string, err error) {
+	if _, err := os.Stat(filepath.Join(s.data, db.FileName)); err != nil {
+		return nil, fmt.Errorf("there is no portal in %s whose regions could be refreshed: name regions with --region, or the data folder with --data", s.data)
 	}
-	d, err := db.Open(ctx, data)
+	d, err := db.OpenWith(ctx, s.data, s.key)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"wherry/cloud/aws/prices"
+	"wherry/db"
 	"wherry/platform"
+	"wherry/web"
 )
 
 // settings are what an operator can set: each by a WHERRY_* variable, the first two by an option too. docs/operating.md
@@ -29,6 +31,9 @@ type settings struct {
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
 	studios  studioSettings
+	key      db.KeySource // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
+
+	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
 
 	// The names of these two are those that users of the reference platform have in their deployments.
 	jumpRole            string // TOWER_AWS_JUMP_ROLE_ARN: a role that the portal assumes before those of credentials
@@ -39,7 +44,9 @@ type settings struct {
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
 	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),
-		nextflow: envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
+		metricsToken: platform.NewSecret(os.Getenv("WHERRY_METRICS_TOKEN")),
+		key:          db.KeySource{Value: platform.NewSecret(os.Getenv("WHERRY_KEY")), File: os.Getenv("WHERRY_KEY_FILE")},
+		nextflow:     envOr("WHERRY_NEXTFLOW", "nextflow"), priceURL: envOr("WHERRY_PRICE_LIST_URL", prices.PublicURL)}
 	flags := flag.NewFlagSet("wherry "+name, flag.ContinueOnError)
 	flags.StringVar(&s.data, "data", envOr("WHERRY_DATA", "data"), "the data `folder`")
 	flags.StringVar(&s.address, "address", envOr("WHERRY_ADDRESS", "127.0.0.1:8080"), "where to listen, as `host:port`")
@@ -114,9 +121,9 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
+		return slog.New(web.LogHandler(slog.NewTextHandler(w, options))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(web.LogHandler(slog.NewJSONHandler(w, options))), nil
 	}
 	return nil, fmt.Errorf("WHERRY_LOG_FORMAT is %q; it must be text or json", format)
 }

@@ -23,7 +23,7 @@ func signInLinkCommand(ctx context.Context, args []string) error {
 	if len(rest) != 1 {
 		return errors.New("name one user, by user name or e-mail address")
 	}
-	d, err := db.Open(ctx, s.data)
+	d, err := db.OpenWith(ctx, s.data, s.key)
 	if err != nil {
 		return err
 	}

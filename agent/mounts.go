@@ -56,7 +56,7 @@ func (s *studio) mount(ctx context.Context, m platform.StudioMountSpec) error {
 		return err
 	}
 	folder := filepath.Join(s.workspace, dataFolder, m.Name)
-	out, err := exec.CommandContext(ctx, mountCommand, mountArgs(m, folder, s.spec.Cloud.Region)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, mountCommand, mountArgs(m, folder)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
@@ -64,16 +64,13 @@ func (s *studio) mount(ctx context.Context, m platform.StudioMountSpec) error {
 	return nil
 }
 
-// mountArgs is how the command is called (Mountpoint's documentation, CONFIGURATION.md). A container's user is not the one
-// who mounts.
-func mountArgs(m platform.StudioMountSpec, folder, region string) []string {
+// mountArgs is how the command is called (Mountpoint's documentation, CONFIGURATION.md). It finds the bucket's region itself, which
+// need not be the machine's. A container's user is not the one who mounts.
+func mountArgs(m platform.StudioMountSpec, folder string) []string {
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(m.URI, "s3://"), "/")
 	args := []string{bucket, folder}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		args = append(args, "--prefix="+prefix+"/") // in one, because it may begin with a dash
-	}
-	if region != "" {
-		args = append(args, "--region", region)
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--allow-other")

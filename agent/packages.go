@@ -91,7 +91,7 @@ func (s *studio) installHere(working context.Context) *platform.EndReport {
 	case <-working.Done():
 		s.runner.kill(cmd)
 		<-ended
-		end := s.stoppedEnd(context.Cause(working), platform.EndReport{})
+		end := s.stoppedEnd(context.Cause(working))
 		return &end
 	case <-ended:
 	}

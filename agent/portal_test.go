@@ -30,6 +30,7 @@ type fakePortal struct {
 	key     string
 	logs    map[platform.LogStream][]byte
 	steps   []string
+	stepAt  map[string]time.Time // of the machine's clock
 	reports []platform.Report
 	boots   []platform.BootReport
 	kept    []platform.CheckpointReport
@@ -53,7 +54,7 @@ type fakePortal struct {
 
 func newFakePortal(t *testing.T, spec platform.Spec) *fakePortal {
 	t.Helper()
-	p := &fakePortal{t: t, spec: spec, logs: map[platform.LogStream][]byte{}, cancel: make(chan struct{})}
+	p := &fakePortal{t: t, spec: spec, logs: map[platform.LogStream][]byte{}, stepAt: map[string]time.Time{}, cancel: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /agent/claim", p.claim)
 	mux.HandleFunc("POST /agent/sync", p.sync)
@@ -142,7 +143,7 @@ func (p *fakePortal) takeSteps(w http.ResponseWriter, r *http.Request) {
 	defer p.mu.Unlock()
 	for _, s := range reports {
 		if !slices.Contains(p.steps, s.Name) {
-			p.steps = append(p.steps, s.Name)
+			p.steps, p.stepAt[s.Name] = append(p.steps, s.Name), s.At
 		}
 	}
 	fmt.Fprint(w, "{}")

@@ -84,7 +84,7 @@ func (s *studio) runParts(working context.Context) platform.EndReport {
 	for _, part := range []func(context.Context) (failure string){s.makeWorkspace, s.chooseRunner, s.bring, s.mountAll, s.beginCheckpoints, s.planPackages} {
 		failure := part(working)
 		if working.Err() != nil {
-			return s.stoppedEnd(context.Cause(working), platform.EndReport{})
+			return s.stoppedEnd(context.Cause(working))
 		}
 		if failure != "" {
 			return platform.EndReport{Reason: failure}
@@ -180,24 +180,4 @@ func (s *studio) keepLast(end *platform.EndReport) {
 		end.Reason += " "
 	}
 	end.Reason += failure
-}
-
-// stoppedEnd says what stopped the session, where that was not its tool.
-func (s *studio) stoppedEnd(cause error, end platform.EndReport) platform.EndReport {
-	switch {
-	case errors.Is(cause, errCancelled):
-		end.Cancelled = true
-	case errors.Is(cause, errInterrupted):
-		end.Interrupted, end.Reason = true, "EC2 takes the Spot instance back. On-Demand instances are not taken back."
-	case errors.Is(cause, errLifespan):
-		end.StopReason = platform.StopLifespan
-	case errors.Is(cause, errDiskFull):
-		end.Reason = s.diskFullReason() + " Remove files in the workspace when the Studio runs again, or choose an environment with a larger disk."
-	case errors.Is(cause, errNotReady):
-		end.Reason = fmt.Sprintf("The Studio's tool did not answer within %s. Its log may say why.", durationText(s.ReadyLimit))
-		end.ErrorReport = s.lastLines(0)
-	default:
-		end.Reason = "The session was stopped: " + cause.Error() + "."
-	}
-	return end
 }

@@ -131,6 +131,18 @@ func TestAContainerThatDoesNotStopIsKilled(t *testing.T) {
 	contains(t, "the log", p.output(), "it will not end", "is killed.")
 }
 
+func TestAContainerThatDockerCannotStartIsSaid(t *testing.T) {
+	here := t.TempDir()
+	stub(t, here, "docker", `[ "$1" != run ] || { echo "docker: could not select a device driver" >&2; exit 125; }`)
+	t.Setenv("PATH", here+":"+os.Getenv("PATH"))
+	p := newFakePortal(t, studioSpec(t, ""))
+	_, ended := p.startStudio(inCloud(t, newFakePlace(t)))
+	must(t, finish(t, ended))
+	if end := p.ended(); end == nil || end.Reason != "Docker could not start the container of Test tool. Its last lines say why." || !strings.Contains(end.ErrorReport, "device driver") {
+		t.Errorf("%+v", end)
+	}
+}
+
 func TestAToolImageThatCannotBeFetchedIsSaid(t *testing.T) {
 	here := withDocker(t)
 	must(t, os.WriteFile(filepath.Join(here, "no-image"), nil, 0o600))
@@ -277,7 +289,6 @@ func TestDataIsMountedForTheSessionAlone(t *testing.T) {
 	stub(t, here, "mount-s3", mounterStandIn)
 	stub(t, here, "umount", `echo "umount $*" >>"$(dirname "$0")/mounts"`)
 	s := studioSpec(t, "")
-	s.Cloud.Region = "eu-west-1"
 	s.Studio.Mounts = []platform.StudioMountSpec{{StudioMount: platform.StudioMount{Name: "reads", URI: "s3://bucket/-some/reads/"}, ReadOnly: true},
 		{StudioMount: platform.StudioMount{Name: "out", URI: "s3://other"}}}
 	p := newFakePortal(t, s)
@@ -294,8 +305,8 @@ func TestDataIsMountedForTheSessionAlone(t *testing.T) {
 	if os.Geteuid() == 0 {
 		other = " --allow-other"
 	}
-	want := "mount-s3 bucket " + workspace + "/data/reads --prefix=-some/reads/ --region eu-west-1" + other + " --read-only\n" +
-		"mount-s3 other " + workspace + "/data/out --region eu-west-1" + other + " --allow-delete --allow-overwrite --dir-mode 0777 --file-mode 0666\n" +
+	want := "mount-s3 bucket " + workspace + "/data/reads --prefix=-some/reads/" + other + " --read-only\n" +
+		"mount-s3 other " + workspace + "/data/out" + other + " --allow-delete --allow-overwrite --dir-mode 0777 --file-mode 0666\n" +
 		"umount " + workspace + "/data/out\numount " + workspace + "/data/reads\n"
 	if string(text) != want {
 		t.Errorf("called %s\nwant %s", text, want)

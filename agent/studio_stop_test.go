@@ -123,17 +123,16 @@ func TestASpotNoticeSavesTheWorkWhileTheToolIsAskedToStop(t *testing.T) {
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
 	must(t, os.WriteFile(filepath.Join(workspace, "notes.txt"), []byte("my notes"), 0o644))
 	place.notice <- time.Now().Add(2 * time.Minute)
-	until(t, "the work is saved", func() bool { return len(p.checkpoints()) > 0 })
-	if p.has(platform.StepToolEnded) {
-		t.Error("it was saved only when the tool had ended")
-	}
 	must(t, finish(t, ended))
 	end := p.ended()
 	if end == nil || !end.Interrupted || end.Cancelled || end.Reason != "EC2 takes the Spot instance back. On-Demand instances are not taken back." {
 		t.Errorf("%+v", end)
 	}
 	if len(p.checkpoints()) != 1 {
-		t.Errorf("nothing changed after the first checkpoint, and there are %+v", p.checkpoints())
+		t.Fatalf("nothing changed after the first checkpoint, and there are %+v", p.checkpoints())
+	}
+	if saved := p.checkpoints()[0].Saved; p.stepAt[platform.StepToolEnded].Sub(saved) < noticeGrace/2 {
+		t.Errorf("it was saved at %s, only when the tool had ended, at %s", saved, p.stepAt[platform.StepToolEnded])
 	}
 	contains(t, "the kept end", place.read(t, s.KeptFolder()+"/"+platform.KeptEnd), `"interrupted":true`)
 	contains(t, "the kept list of checkpoints", place.read(t, s.KeptFolder()+"/"+platform.KeptCheckpointList), p.checkpoints()[0].ID)
@@ -271,24 +270,68 @@ func TestASessionThatNobodyWantsAnyMoreEndsItsTool(t *testing.T) {
 	}
 }
 
+// startAgent runs an agent as a process of its own.
+func (p *fakePortal) startAgent() (agent *exec.Cmd, workspace string) {
+	p.t.Helper()
+	self, err := os.Executable()
+	must(p.t, err)
+	dir := p.t.TempDir()
+	agent = exec.CommandContext(p.t.Context(), self)
+	agent.Env = append(os.Environ(), asAgent+"=1", "WHERRY_AGENT_PORTAL_URL="+p.URL, "WHERRY_AGENT_MACHINE=m", "WHERRY_AGENT_INSTANCE=i",
+		"WHERRY_AGENT_CLAIM_TOKEN=claim", "WHERRY_AGENT_DIR="+dir)
+	must(p.t, agent.Start())
+	return agent, filepath.Join(dir, "workspace")
+}
+
 func TestAKilledAgentLeavesNoTool(t *testing.T) {
 	t.Parallel()
 	p := newFakePortal(t, studioSpec(t, ""))
-	self, err := os.Executable()
-	must(t, err)
-	dir := t.TempDir()
-	agent := exec.CommandContext(t.Context(), self)
-	agent.Env = append(os.Environ(), asAgent+"=1", "WHERRY_AGENT_PORTAL_URL="+p.URL, "WHERRY_AGENT_MACHINE=m", "WHERRY_AGENT_INSTANCE=i",
-		"WHERRY_AGENT_CLAIM_TOKEN=claim", "WHERRY_AGENT_DIR="+dir)
-	must(t, agent.Start())
+	agent, workspace := p.startAgent()
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
-	tools := processesIn(t, filepath.Join(dir, "workspace"))
+	tools := processesIn(t, workspace)
 	must(t, agent.Process.Signal(syscall.SIGKILL))
 	_ = agent.Wait() // it was killed
 	if len(tools) != 1 {
 		t.Errorf("the tool was %v", tools)
 	}
-	until(t, "no tool is left", func() bool { return len(processesIn(t, filepath.Join(dir, "workspace"))) == 0 })
+	until(t, "no tool is left", func() bool { return len(processesIn(t, workspace)) == 0 })
+}
+
+func TestAnAgentThatIsKilledWhileItSavesLeavesNoCheckpoint(t *testing.T) {
+	t.Parallel()
+	s := studioSpec(t, "")
+	p := newFakePortal(t, s)
+	agent, workspace := p.startAgent()
+	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
+	large, err := os.Create(filepath.Join(workspace, "large"))
+	must(t, err)
+	must(t, errors.Join(large.Truncate(16<<30), large.Close())) // no bytes on the disk, and long to pack
+	close(p.cancel)
+	folder := filepath.Join(s.Launch.WorkDir, filepath.Dir(platform.CheckpointKey(s.Studio.StudioID, "x")))
+	parts := func() []string {
+		found, err := filepath.Glob(filepath.Join(folder, partPrefix+"*"))
+		must(t, err)
+		return found
+	}
+	until(t, "it saves", func() bool { return len(parts()) > 0 })
+	must(t, agent.Process.Signal(syscall.SIGKILL))
+	_ = agent.Wait() // it was killed
+	whole, err := filepath.Glob(filepath.Join(folder, "*.tar.gz"))
+	if err != nil || len(whole) > 0 || len(p.checkpoints()) > 0 {
+		t.Errorf("%q is there, and %+v is told, %v", whole, p.checkpoints(), err)
+	}
+
+	next := *s.Studio
+	next.SessionID = platform.NewID()
+	s.Studio = &next
+	p = newFakePortal(t, s)
+	_, ended := p.startStudio(nil)
+	until(t, "the next session is ready", func() bool { return p.has(platform.StepToolReady) })
+	if left := parts(); len(left) > 0 {
+		t.Errorf("%q is left", left)
+	}
+	close(p.cancel)
+	must(t, finish(t, ended))
 }
 
 func TestASessionOnAFullDiskStopsAndSaysSo(t *testing.T) {

@@ -1,15 +1,12 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,13 +29,6 @@ type runner interface {
 	// serves tells whether whoever listens at the port is the tool.
 	serves(port int) bool
 }
-
-const (
-	// stopGrace is how long a tool may take to end when it is asked to, and noticeGrace the same when the machine is
-	// taken away.
-	stopGrace   = 20 * time.Second
-	noticeGrace = 5 * time.Second
-)
 
 // chooseRunner finds out how the tool can be run here.
 func (s *studio) chooseRunner(ctx context.Context) (failure string) {
@@ -224,97 +214,4 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 			}
 		}
 	}
-}
-
-// stopTool asks the tool to end, and makes it. When the machine is taken away its work is saved meanwhile: there may be no
-// time for it after.
-func (s *studio) stopTool(t *startedTool, cause error) {
-	grace := cmp.Or(s.Grace, stopGrace)
-	switch {
-	case errors.Is(cause, errInterrupted):
-		grace = min(grace, noticeGrace)
-		s.background.Go(func() {
-			if err := s.checkpoints.save(s.keeping.large, false); err != nil {
-				s.Log.Warn("the work could not be saved while the tool was asked to end", "error", err)
-			}
-		})
-	case errors.Is(cause, errCancelled), errors.Is(cause, errLifespan), errors.Is(cause, errDiskFull):
-		s.endSaving(errStopping) // the last save has all that this one has
-	default:
-		grace = min(grace, giveUpGrace)
-		s.endSaving(errStopping)
-	}
-	s.say("The tool is asked to end.")
-	go s.runner.ask(t.cmd, grace)
-	select {
-	case <-t.ended:
-		return
-	case <-time.After(grace):
-	}
-	s.say("The tool did not end within %s and is killed.", durationText(grace))
-	s.runner.kill(t.cmd)
-	<-t.ended
-}
-
-// errStopping ends a save that the last one makes needless.
-var errStopping = errors.New("the session is being stopped")
-
-// judge makes the report of how the tool ended.
-func (s *studio) judge(working context.Context, t *startedTool) platform.EndReport {
-	if working.Err() != nil {
-		return s.stoppedEnd(context.Cause(working), platform.EndReport{})
-	}
-	if t.taken {
-		return platform.EndReport{Reason: fmt.Sprintf("Another program on the machine took the port of %s. Start the Studio again.", s.session.Template.Name)}
-	}
-	if end := s.buildFailure(); end != nil && t.cmd.ProcessState.ExitCode() != dockerFailed {
-		return *end
-	}
-	end := howItEnded(s.session.Template.Name, t.cmd.ProcessState)
-	if end.Reason == "" && !t.ready {
-		end.Reason = s.session.Template.Name + " ended before it answered at its port."
-	}
-	if end.Reason == "" {
-		return end
-	}
-	end.ErrorReport = s.lastLines(t.from)
-	if s.diskWasFull() {
-		end.Reason = s.diskFullReason()
-	}
-	return end
-}
-
-// howItEnded says how a tool ended by itself.
-func howItEnded(name string, state *os.ProcessState) (end platform.EndReport) {
-	status, _ := state.Sys().(syscall.WaitStatus)
-	code := state.ExitCode()
-	switch {
-	case status.Signaled():
-		end.Signal = status.Signal().String()
-		end.Reason = fmt.Sprintf("%s was stopped by a signal (%s).", name, end.Signal)
-	default:
-		end.ExitCode = &code
-		if code != 0 {
-			end.Reason = fmt.Sprintf("%s ended with exit status %d.", name, code)
-		}
-	}
-	if status.Signaled() && status.Signal() == syscall.SIGKILL || code == signalBase+int(syscall.SIGKILL) {
-		end.Reason += " The machine may have had too little memory."
-	}
-	return end
-}
-
-// lastLines is the end of the log, from a position in it on.
-func (s *studio) lastLines(from int64) string {
-	path := filepath.Clean(s.output.Name())
-	info, err := s.output.Stat()
-	if err != nil {
-		return ""
-	}
-	text, err := tail(path, min(maxReport, max(0, info.Size()-from)))
-	if err != nil {
-		return ""
-	}
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

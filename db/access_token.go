@@ -16,7 +16,7 @@ func (d *DB) OpenComputeEnv(ctx context.Context, id string) (platform.ComputeEnv
 	if err != nil {
 		return c, notFound(err, "compute environment")
 	}
-	c.AccessToken, err = d.sealer.open(accessTokenAt(id), sealed)
+	c.AccessToken, err = d.open(ctx, accessTokenAt(id), sealed)
 	return c, err
 }
 
@@ -26,6 +26,10 @@ func (d *DB) keepAccessToken(ctx context.Context, t *tx, c platform.ComputeEnv) 
 	if c.AccessToken.IsZero() && c.HasAccessToken {
 		return nil
 	}
-	_, err := t.ExecContext(ctx, `UPDATE compute_envs SET access_token = ? WHERE id = ?`, d.sealer.seal(accessTokenAt(c.ID), c.AccessToken), c.ID)
+	sealed, err := d.seal(ctx, t, accessTokenAt(c.ID), c.AccessToken)
+	if err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `UPDATE compute_envs SET access_token = ? WHERE id = ?`, sealed, c.ID)
 	return err
 }

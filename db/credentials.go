@@ -36,7 +36,7 @@ func (d *DB) OpenCredentials(ctx context.Context, id string) (platform.Credentia
 	if err != nil {
 		return c, notFound(err, "credentials")
 	}
-	c.SecretKey, err = d.sealer.open(sealedAt(id), sealed)
+	c.SecretKey, err = d.open(ctx, sealedAt(id), sealed)
 	return c, err
 }
 
@@ -54,8 +54,12 @@ func (d *DB) AddCredentials(ctx context.Context, creds *platform.Credentials) er
 	c := *creds
 	err := d.inTx(ctx, func(t *tx) error {
 		c.ID, c.Created, c.Updated, c.Status = platform.NewID(), t.now.UTC(), t.now.UTC(), platform.CredentialsAvailable
-		_, err := t.ExecContext(ctx, `INSERT INTO credentials (id, workspace_id, name, mode, access_key, secret_key, role_arn, external_id, status, message, created_at, updated_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)`, c.ID, c.WorkspaceID, c.Name, c.Mode, c.AccessKey, d.sealer.seal(sealedAt(c.ID), c.SecretKey),
+		sealed, err := d.seal(ctx, t, sealedAt(c.ID), c.SecretKey)
+		if err != nil {
+			return err
+		}
+		_, err = t.ExecContext(ctx, `INSERT INTO credentials (id, workspace_id, name, mode, access_key, secret_key, role_arn, external_id, status, message, created_at, updated_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)`, c.ID, c.WorkspaceID, c.Name, c.Mode, c.AccessKey, sealed,
 			c.RoleARN, c.ExternalID, c.Status, millis(t.now), millis(t.now))
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
 		return credentialsNameTaken(err, c.Name)
@@ -71,10 +75,14 @@ func (d *DB) AddCredentials(ctx context.Context, creds *platform.Credentials) er
 func (d *DB) UpdateCredentials(ctx context.Context, c *platform.Credentials) error {
 	return d.inTx(ctx, func(t *tx) error {
 		gone := platform.Errorf(platform.CodeNotFound, "The credentials were deleted meanwhile.")
-		err := t.exec(ctx, gone, `UPDATE credentials SET name = ?1, mode = ?2, access_key = ?3,
+		sealed, err := d.seal(ctx, t, sealedAt(c.ID), c.SecretKey)
+		if err != nil {
+			return err
+		}
+		err = t.exec(ctx, gone, `UPDATE credentials SET name = ?1, mode = ?2, access_key = ?3,
 			secret_key = CASE WHEN ?2 = 'role' THEN '' WHEN ?4 = '' THEN secret_key ELSE ?4 END, role_arn = ?5, external_id = ?6,
 			status = ?7, message = '', updated_at = ?8, validated_at = 0 WHERE id = ?9 AND workspace_id = ?10`,
-			c.Name, c.Mode, c.AccessKey, d.sealer.seal(sealedAt(c.ID), c.SecretKey), c.RoleARN, c.ExternalID,
+			c.Name, c.Mode, c.AccessKey, sealed, c.RoleARN, c.ExternalID,
 			platform.CredentialsAvailable, millis(t.now), c.ID, c.WorkspaceID)
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
 		return credentialsNameTaken(err, c.Name)

@@ -28,7 +28,7 @@ type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is fairer than busy retries
 	read  *reader
 
-	sealer      *sealer
+	keys        *keyRing
 	commit      sync.Mutex // held from a commit until it was published, so that subscribers hear of changes in their order
 	mu          sync.RWMutex
 	subscribers map[*func(platform.Change)]struct{}
@@ -38,20 +38,17 @@ type DB struct {
 const FileName = "wherry.db"
 
 // Open opens, and where needed creates and migrates, the database in the data folder dir. What is sealed
-// in it opens with the folder's key file, which is made too where it is missing.
-func Open(ctx context.Context, dir string) (*DB, error) {
+// in it opens with the folder's key file, which is made too where it is missing and nothing is sealed yet.
+func Open(ctx context.Context, dir string) (*DB, error) { return OpenWith(ctx, dir, KeySource{}) }
+
+// OpenWith is Open with the master key from wherever it is.
+func OpenWith(ctx context.Context, dir string, source KeySource) (*DB, error) {
 	path := filepath.Join(dir, FileName)
 	if err := makePrivate(path); err != nil {
 		return nil, err
 	}
-	key, err := Key(dir)
-	if err != nil {
-		return nil, err
-	}
-	d := &DB{subscribers: map[*func(platform.Change)]struct{}{}}
-	if d.sealer, err = newSealer(key); err != nil {
-		return nil, err
-	}
+	d := &DB{subscribers: map[*func(platform.Change)]struct{}{}, keys: newKeyRing(dir, source)}
+	var err error
 	if d.write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
 		return nil, err
 	}
@@ -64,6 +61,9 @@ func Open(ctx context.Context, dir string) (*DB, error) {
 	d.read.SetMaxOpenConns(8)
 	d.read.SetMaxIdleConns(8)
 	if err := migrate(ctx, d.write, path, migrations); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
+	}
+	if err := d.openKeys(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
 	}
 	return d, nil

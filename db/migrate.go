@@ -46,15 +46,9 @@ func migrate(ctx context.Context, conn *sql.DB, path string, migrations fs.FS) e
 
 // backUp writes a consistent copy of the database; a half-written copy never has the final name.
 func backUp(ctx context.Context, conn *sql.DB, to string) error {
-	part := to + ".part"
-	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if _, err := conn.ExecContext(ctx, `VACUUM INTO ?`, part); err != nil {
-		return fmt.Errorf("copying the database before its migration: %w", err)
-	}
-	if err := os.Chmod(part, 0o600); err != nil {
-		return err
+	part, err := copyDatabase(ctx, conn, to)
+	if err != nil {
+		return fmt.Errorf("before its migration: %w", err)
 	}
 	return os.Rename(part, to)
 }

@@ -57,6 +57,7 @@ func TestAnUpgradeKeepsACopyOfWhatWas(t *testing.T) {
 	}
 	other := t.TempDir()
 	must(t, os.Rename(copied, filepath.Join(other, FileName)))
+	must(t, os.Link(filepath.Join(dir, KeyName), filepath.Join(other, KeyName)))
 	was, err := Open(t.Context(), other)
 	must(t, err)
 	defer was.Close()

@@ -3,7 +3,6 @@ package db
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -13,8 +12,8 @@ import (
 	"wherry/platform"
 )
 
-// sealer encrypts what must not stand in the database in clear, with AES-256-GCM under a key derived from the data
-// folder's. A sealed value is "v1.KEY.TEXT": the key's id, and nonce and ciphertext in base64.
+// sealer encrypts with AES-256-GCM under one key. A sealed value is "v1.KEY.TEXT": the key's id, and nonce and ciphertext in
+// base64.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string
@@ -26,11 +25,7 @@ const sealVersion = "v1"
 var errSealed = platform.Errorf(platform.CodeConflict, "The secret cannot be opened with the key file of this data folder. Whoever operates the portal restores the key file that belongs to the database; or enter the secret again.")
 
 func newSealer(key []byte) (*sealer, error) {
-	derived, err := hkdf.Key(sha256.New, key, nil, "wherry sealed values "+sealVersion, 32)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(derived)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +33,13 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := sha256.Sum256(append([]byte("wherry key id "), derived...))
-	return &sealer{aead, hex.EncodeToString(id[:4])}, nil
+	return &sealer{aead, keyID(key)}, nil
+}
+
+// keyID names a key without telling anything of it.
+func keyID(key []byte) string {
+	id := sha256.Sum256(append([]byte("wherry key id "), key...))
+	return hex.EncodeToString(id[:4])
 }
 
 // seal encrypts a secret for one place, such as "credentials/ID/secret_key": copied to another place it does not open.
@@ -54,15 +54,8 @@ func (s *sealer) seal(place string, secret platform.Secret) string {
 
 // open is the opposite of seal.
 func (s *sealer) open(place, sealed string) (platform.Secret, error) {
-	if sealed == "" {
-		return platform.Secret{}, nil
-	}
-	parts := strings.SplitN(sealed, ".", 3)
-	if len(parts) != 3 || parts[0] != sealVersion || parts[1] != s.keyID {
-		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
-	}
-	text, err := base64.RawStdEncoding.DecodeString(parts[2])
-	if err != nil {
+	id, text, err := splitSealed(place, sealed)
+	if err != nil || id != s.keyID {
 		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
 	}
 	plain, err := s.aead.Open(nil, nil, text, []byte(place))
@@ -70,4 +63,16 @@ func (s *sealer) open(place, sealed string) (platform.Secret, error) {
 		return platform.Secret{}, fmt.Errorf("%s: %w", place, errSealed)
 	}
 	return platform.NewSecret(string(plain)), nil
+}
+
+// splitSealed reads the key's id, and nonce with ciphertext, out of a sealed value.
+func splitSealed(place, sealed string) (keyID string, text []byte, err error) {
+	parts := strings.SplitN(sealed, ".", 3)
+	if len(parts) != 3 || parts[0] != sealVersion {
+		return "", nil, fmt.Errorf("%s: %w", place, errSealed)
+	}
+	if text, err = base64.RawStdEncoding.DecodeString(parts[2]); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", place, errSealed)
+	}
+	return parts[1], text, nil
 }

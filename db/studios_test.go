@@ -194,7 +194,7 @@ func TestTheWorkspacesLimitsHoldForStudios(t *testing.T) {
 			t.Errorf("a Studio of %d hours runs for %d, want %d", hours, session.Config.LifespanHours, want)
 		}
 		_, err := f.StartStudio(t.Context(), f.addStudio("beside "+s.Name), f.member.User.ID)
-		wantField(t, "one more than may be", err, "computeEnvId", "has 1 Studios running")
+		wantField(t, "one more than may be", err, "computeEnvId", "as many Studios as it may: 1 of 1. Stop one")
 		f.endSession(session)
 	}
 }

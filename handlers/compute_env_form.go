@@ -200,7 +200,7 @@ func (h *Handlers) checkAndSave(ctx context.Context, f views.ComputeEnvForm, unc
 	maps.Copy(f.Errors, errs)
 	if other != nil {
 		f.Errors[""] = inWords(other)
-		h.Log.Warn("saving a compute environment", "workspace", f.Env.WorkspaceID, "error", other)
+		h.Log.WarnContext(ctx, "saving a compute environment", "workspace", f.Env.WorkspaceID, "error", other)
 	}
 	return f
 }

@@ -134,7 +134,7 @@ func (h *Handlers) identify(ctx context.Context, id string) identified {
 		out.problem, status = inWords(err), platform.CredentialsInvalid
 	}
 	if err := h.DB.CredentialsTried(ctx, creds, status, out.problem); err != nil {
-		h.Log.Error("writing down a test of credentials", "credentials", id, "error", err)
+		h.Log.ErrorContext(ctx, "writing down a test of credentials", "credentials", id, "error", err)
 	}
 	return out
 }

@@ -155,7 +155,7 @@ func (h *Handlers) openReport(ctx context.Context, run platform.Run, report plat
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, platform.Errorf(platform.CodeNotFound, "The report is not in the work directory any more. It may have been cleaned.")
 	case errors.As(err, &told):
-		h.Log.Warn("reading a report", "run", run.ID, "report", report.Name, "error", err)
+		h.Log.WarnContext(ctx, "reading a report", "report", report.Name, "error", err)
 		return nil, platform.Errorf(platform.CodeConflict, "The report cannot be read: %s", told.Message)
 	}
 	return file, err

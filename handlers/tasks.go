@@ -103,7 +103,7 @@ func (h *Handlers) endOfFile(c echo.Context, r platform.Run, t platform.Task, na
 		return "", 0, "This file is not there: the task has not written it, or the work directory was cleaned."
 	}
 	if err != nil {
-		h.Log.Warn("reading a task's file", "run", r.ID, "task", t.TaskID, "file", name, "error", err)
+		h.Log.WarnContext(c.Request().Context(), "reading a task's file", "task", t.TaskID, "file", name, "error", err)
 		return "", 0, "This file cannot be read: " + err.Error()
 	}
 	defer file.Close()

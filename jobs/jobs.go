@@ -33,8 +33,8 @@ type Times struct {
 	Unknown    time.Duration // platform.UnknownAfter
 	Lost       time.Duration // platform.LostAfter
 	Cancel     time.Duration // platform.CancelLimit
-	// StudioReady is how long a Studio's tool may take to answer once its machine works, and StudioStop how long it may take to
-	// stop (platform.StudioStopLimit).
+	// StudioReady is how long a Studio's tool may take to answer once its machine works, with large work to bring back and packages
+	// to install; its agent gives the tool alone less. StudioStop is how long it may take to stop (platform.StudioStopLimit).
 	StudioReady, StudioStop time.Duration
 
 	Drain     time.Duration // how long a machine may take to end by itself after its work
@@ -53,7 +53,7 @@ func (t Times) orDefault() Times {
 		{&t.Poll, 2 * time.Second}, {&t.StartLimit, 10 * time.Minute}, {&t.BootLimit, 5 * time.Minute},
 		{&t.Unknown, platform.UnknownAfter}, {&t.Fallback, 40 * time.Second}, {&t.Lost, platform.LostAfter}, {&t.Cancel, platform.CancelLimit},
 		{&t.Drain, time.Second}, {&t.Sweep, time.Minute}, {&t.Backoff, 30 * time.Second}, {&t.Lifetime, platform.LostAfter},
-		{&t.StudioReady, 30 * time.Minute}, {&t.StudioStop, platform.StudioStopLimit}, {&t.MakeLimit, 10 * time.Minute}, {&t.Idle, 5 * time.Second},
+		{&t.StudioReady, time.Hour}, {&t.StudioStop, platform.StudioStopLimit}, {&t.MakeLimit, 10 * time.Minute}, {&t.Idle, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
@@ -67,12 +67,13 @@ type Jobs struct {
 	DB        *db.DB
 	Clouds    map[platform.PlatformName]cloud.Cloud
 	Accounts  map[platform.PlatformName]cloud.Account // of platforms that make things in somebody's account
-	Key       []byte                                  // of the data folder; claim tokens come from it
+	Key       []byte                                  // db.MachineKey; claim tokens come from it
 	PortalURL string                                  // where agents reach the portal
 	// Fitting lists instance types of an environment's platform that have what a task lacked, the smallest first; may be nil.
 	Fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
 	Times   Times
 	Log     *slog.Logger
+	Pulse   Pulse // how the loops do
 
 	started time.Time
 }

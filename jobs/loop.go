@@ -35,6 +35,7 @@ type rows[T any] struct {
 // facts are what a loop has to know of a row.
 type facts struct {
 	id, what string // what tells which it is, in the log
+	run      string // empty: it is for none
 	attempts int
 }
 
@@ -67,7 +68,7 @@ func (j *Jobs) machines(states ...platform.MachineState) rows[platform.Machine] 
 			return slices.Contains(states, m.State) && !m.NextStep.After(time.Now())
 		},
 		facts: func(m platform.Machine) facts {
-			return facts{m.ID, fmt.Sprintf("machine %s for %q, %s", m.ID, m.WorkID(), m.State), m.Attempts}
+			return facts{m.ID, fmt.Sprintf("machine %s for %q, %s", m.ID, m.WorkID(), m.State), m.RunID, m.Attempts}
 		},
 		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, why error) error {
 			return j.DB.PostponeMachine(ctx, m, next, attempts, forPeople(why))
@@ -89,6 +90,7 @@ func (l *loop[T]) run(ctx context.Context) {
 	var steps sync.WaitGroup
 	defer steps.Wait()
 	for ctx.Err() == nil {
+		l.Pulse.look(l.name)
 		pause := l.startDue(ctx, &steps)
 		select {
 		case <-ctx.Done():
@@ -103,6 +105,7 @@ func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Dura
 	due, next, err := l.due(ctx, time.Now(), 4*l.most)
 	if err != nil {
 		if ctx.Err() == nil {
+			l.Pulse.fail(l.name, err)
 			l.Log.Error("reading what is due", "loop", l.name, "error", err)
 		}
 		return time.Second
@@ -176,7 +179,8 @@ func (l *loop[T]) stepOne(ctx context.Context, row T) {
 	case err != nil:
 		attempts = f.attempts + 1
 		next = time.Now().Add(backoff(attempts, l.Times.Backoff))
-		l.Log.Warn("step failed", "loop", l.name, "what", f.what, "attempt", attempts, "error", err)
+		l.Pulse.fail(l.name, err)
+		l.Log.Warn("step failed", "loop", l.name, "what", f.what, "run", f.run, "attempt", attempts, "error", err)
 	case next.IsZero():
 		return
 	}

@@ -68,7 +68,7 @@ func (a *simulatedAgent) studio() {
 			return
 		}
 	}
-	up, end := time.Now().Add(s.upTo(3*time.Minute)), time.Now().Add(s.upTo(90*time.Minute))
+	up, end := time.Now().Add(s.upTo(3*time.Minute)), time.Now().Add(s.upTo(65*time.Minute))
 	hangs, deaf, ready := s.chance(0.05), s.chance(0.05), false
 	for line := 0; ; line++ {
 		a.write(fmt.Sprintf("line %d\n", line))
@@ -76,7 +76,7 @@ func (a *simulatedAgent) studio() {
 			ready = true
 			a.step(platform.StepToolReady)
 		}
-		if ready && s.chance(0.1) {
+		if ready && s.chance(0.2) {
 			a.save(false)
 		}
 		stop, asked := a.tell()
@@ -95,7 +95,7 @@ func (a *simulatedAgent) studio() {
 			code := s.number(2)
 			report.ExitCode = &code
 		default:
-			sleep(a.i.ctx, s.upTo(40*time.Second))
+			sleep(a.i.ctx, s.upTo(90*time.Second))
 			continue
 		}
 		if ready {

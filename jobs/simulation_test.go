@@ -129,7 +129,7 @@ func (s *simulation) live() {
 	for range runsOfOneWorld {
 		time.Sleep(s.upTo(3 * time.Minute))
 		runs = append(runs, s.launch())
-		if s.chance(0.4) {
+		if s.chance(0.3) {
 			s.startStudio()
 		}
 	}

@@ -16,7 +16,9 @@ const keepChanges = 50_000
 // sweepUntil sweeps at once, and then again and again until ctx is done.
 func (j *Jobs) sweepUntil(ctx context.Context) {
 	for ctx.Err() == nil {
+		j.Pulse.look(loopSweep)
 		if _, err := j.Sweep(ctx); err != nil && ctx.Err() == nil {
+			j.Pulse.fail(loopSweep, err)
 			j.Log.Warn("sweep failed", "error", err)
 		}
 		if err := j.DB.Tidy(ctx, keepChanges); err != nil && ctx.Err() == nil {
@@ -93,5 +95,9 @@ func (j *Jobs) sweepInstance(ctx context.Context, env platform.ComputeEnv, place
 	if err := j.DB.AddSweep(ctx, platform.Sweep{WorkspaceID: env.WorkspaceID, ComputeEnvID: env.ID, MachineID: i.MachineID, InstanceID: i.InstanceID, Why: why}); err != nil {
 		return err
 	}
-	return place.End(ctx, env, i.InstanceID)
+	if err := place.End(ctx, env, i.InstanceID); err != nil {
+		return err
+	}
+	j.Pulse.sweep()
+	return nil
 }

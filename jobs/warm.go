@@ -20,7 +20,9 @@ const (
 // warmUntil keeps environments' warm machines as many as they should be, until ctx is done.
 func (j *Jobs) warmUntil(ctx context.Context, wake <-chan struct{}) {
 	for ctx.Err() == nil {
+		j.Pulse.look(loopWarm)
 		if err := j.warm(ctx); err != nil && ctx.Err() == nil {
+			j.Pulse.fail(loopWarm, err)
 			j.Log.Warn("counting warm machines failed", "error", err)
 		}
 		select {

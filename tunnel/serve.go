@@ -62,8 +62,8 @@ func (j *joiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stop := context.AfterFunc(r.Context(), func() { port.Close() })
 	defer stop()
 	w.WriteHeader(http.StatusOK)
-	flush := http.NewResponseController(w).Flush
-	if flush() != nil {
+	answer := flushed{w, http.NewResponseController(w)}
+	if answer.Flush() != nil {
 		return
 	}
 	sent := make(chan struct{})
@@ -71,7 +71,7 @@ func (j *joiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer close(sent)
 		send(port, r.Body)
 	}()
-	err = receive(w, flush, port)
+	_, err = Copy(answer, port)
 	port.Close()
 	r.Body.Close()
 	<-sent
@@ -82,35 +82,27 @@ func (j *joiner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send copies what the portal sends to the port.
 func send(port net.Conn, body io.Reader) {
-	if _, err := io.Copy(port, body); err != nil {
+	if _, err := Copy(port, body); err != nil {
 		port.Close()
 		return
 	}
 	if half, ok := port.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // fails where the port has ended, which receive sees
+		_ = half.CloseWrite() // fails where the port has ended, which the other direction sees
 	}
 }
 
-// receive copies what the port sends to the portal, each piece as it comes.
-func receive(w io.Writer, flush func() error, port io.Reader) error {
-	buffer := make([]byte, maxFrame)
-	for {
-		n, err := port.Read(buffer)
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return err
-			}
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+// flushed is an answer of which each piece is sent at once.
+type flushed struct {
+	http.ResponseWriter
+	*http.ResponseController
+}
+
+func (f flushed) Write(p []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(p)
+	if err != nil {
+		return n, err
 	}
+	return n, f.Flush()
 }
 
 // single is a listener of one connection, until that has ended.

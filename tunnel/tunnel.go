@@ -26,7 +26,7 @@ const (
 	// it allows 10 MiB a second.
 	streamWindow = 1 << 20
 	// maxFrame is the largest piece of a stream. Each stream of the portal has a buffer of this size while it is open.
-	maxFrame = 32 << 10
+	maxFrame = largeBuffer
 	// maxHeader is how many bytes the machine's end may say when it takes a connection, which is nothing but that it does.
 	maxHeader = 4 << 10
 	// quietLimit is how long an end hears nothing before it pings, and pingLimit how long it waits for the answer: a peer that is

@@ -42,7 +42,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 		err = s.Pages.ErrorPage(c, status, message)
 	}
 	if err != nil {
-		s.Log.Error("answering with an error", "error", err)
+		s.Log.ErrorContext(c.Request().Context(), "answering with an error", "error", err)
 	}
 }
 
@@ -65,7 +65,7 @@ func (s *Server) describe(err error, c echo.Context) (status int, message string
 		return e.Code, http.StatusText(e.Code)
 	}
 	id := c.Response().Header().Get(echo.HeaderXRequestID)
-	s.Log.Error("request failed", "error", err, "id", id, "path", c.Request().URL.Path)
+	s.Log.ErrorContext(c.Request().Context(), "request failed", "error", err, "reference", id, "path", c.Request().URL.Path)
 	return http.StatusInternalServerError, "Something went wrong in the portal itself. Whoever operates it finds the cause in its log under the reference " + id + "."
 }
 

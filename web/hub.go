@@ -167,3 +167,10 @@ func (h *Hub) forgetLater(key windowKey, w *window) {
 		delete(h.windows, key)
 	}
 }
+
+// Clients counts the open pages that follow changes.
+func (h *Hub) Clients() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.clients)
+}

@@ -40,6 +40,8 @@ func securityHeaders(https bool) echo.MiddlewareFunc {
 func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
+		about := &request{id: c.Response().Header().Get(echo.HeaderXRequestID), run: c.Param("run")}
+		c.SetRequest(c.Request().WithContext(withRequest(c.Request().Context(), about)))
 		err := next(c)
 		if err != nil {
 			c.Error(err)
@@ -49,7 +51,8 @@ func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 			level = slog.LevelError
 		}
 		s.Log.Log(c.Request().Context(), level, "request", "method", c.Request().Method, "path", c.Request().URL.Path,
-			"status", c.Response().Status, "took", time.Since(began), "id", c.Response().Header().Get(echo.HeaderXRequestID))
+			"status", c.Response().Status, "took", time.Since(began))
+		s.Monitor.observe(c, time.Since(began))
 		return nil
 	}
 }

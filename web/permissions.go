@@ -97,6 +97,7 @@ func (s *Server) asAgent(c echo.Context, next echo.HandlerFunc) error {
 		return platform.Errorf(platform.CodeGone, "This machine's work is over.")
 	}
 	handlers.SetMachine(c, m)
+	requestOf(c.Request().Context()).run = m.RunID
 	return next(c)
 }
 

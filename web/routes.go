@@ -48,6 +48,8 @@ func (s *Server) routes() []Route {
 	return []Route{
 		{http.MethodGet, "/", platform.Public, p.Home},
 		{http.MethodGet, "/healthz", platform.Public, p.Health},
+		{http.MethodGet, "/readyz", platform.Public, s.ready},
+		{http.MethodGet, "/metrics", platform.Public, s.metrics}, // asks for its own token
 		{http.MethodGet, "/static/*", platform.Public, echo.WrapHandler(http.StripPrefix("/static/", static.Handler()))},
 		{http.MethodGet, "/favicon.ico", platform.Public, p.Favicon},
 		{http.MethodGet, "/set-up", platform.Public, p.SetUpForm},

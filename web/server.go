@@ -43,6 +43,8 @@ type Server struct {
 	// Studios answers on the Studios' own origins; nil: there are none.
 	Studios *studios.Studios
 
+	Monitor Monitor
+
 	sessions *sessionStore
 }
 
@@ -55,6 +57,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
 	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
+	s.Monitor.begin(s.Hub)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
@@ -120,6 +123,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, handler http.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	server.RegisterOnShutdown(s.Hub.Close)
+	server.RegisterOnShutdown(s.API.Close)
 	server.RegisterOnShutdown(s.Studios.Close)
 	done := make(chan error, 1)
 	go func() {

@@ -1,15 +1,19 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,10 +84,13 @@ func TestTheAgentOfAStudioOpensATunnelAndNobodyElse(t *testing.T) {
 // running is a portal on a socket of its own, as main runs it, with a Studio whose tool is joined with it.
 type running struct {
 	*site
-	studio platform.Studio
-	url    string
-	stop   func() // and waits
-	tunnel <-chan error
+	studio  platform.Studio
+	session platform.StudioSession
+	url     string
+	key     string // of its agent
+	logged  *lines
+	stop    func() // and waits
+	tunnel  <-chan error
 }
 
 func runStudio(t *testing.T, tool http.Handler) *running {
@@ -91,9 +98,11 @@ func runStudio(t *testing.T, tool http.Handler) *running {
 	s, studio, session, m := studioSite(t, platform.StudioConfig{Template: "jupyter"})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	r := &running{site: s, studio: studio, url: fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)}
-	server := &Server{DB: s.db, Hub: NewHub(s.db), Pages: s.server.Pages, API: s.server.API, Log: s.server.Log}
-	server.Studios = studios.New(studios.Config{DB: s.db, Log: s.server.Log, Origins: studios.NewOrigins(r.url, "", ""), PortalURL: r.url, Key: siteKey,
+	r := &running{site: s, studio: studio, session: session, url: fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)}
+	r.logged = new(lines)
+	log := slog.New(slog.NewTextHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server := &Server{DB: s.db, Hub: NewHub(s.db), Pages: s.server.Pages, API: s.server.API, Log: log}
+	server.Studios = studios.New(studios.Config{DB: s.db, Log: log, Origins: studios.NewOrigins(r.url, "", ""), PortalURL: r.url, Key: siteKey,
 		Templates: s.server.API.Templates, Token: func(id string) string { return jobs.StudioToken(siteKey, id) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -110,13 +119,31 @@ func runStudio(t *testing.T, tool http.Handler) *running {
 		r.stop()
 		backend.Close()
 	})
-	key, _, _ := s.claim(m)
+	r.key, _, _ = s.claim(m)
 	must(t, s.db.MoveStudioSession(t.Context(), session.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioRunning}))
 	var taken bool
-	if r.tunnel, taken = openTunnel(t, r.url, key, backend.Listener.Addr().String()); !taken {
+	if r.tunnel, taken = openTunnel(t, r.url, r.key, backend.Listener.Addr().String()); !taken {
 		t.Fatal(<-r.tunnel)
 	}
 	return r
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // localBrowser finds every name below localhost on this host.
@@ -192,6 +219,11 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	if status, body, _ := ask(t, b, http.MethodGet, origin+"/"); status != http.StatusOK || body != "the tool of "+strings.TrimPrefix(origin, "http://") {
 		t.Errorf("the tool: %d %s", status, body)
 	}
+	for _, address := range []string{origin, r.url} {
+		if status, _, _ := ask(t, b, http.MethodGet, address+"/", "X-Long", strings.Repeat("x", 80<<10)); status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("80 KiB of headers: %d", status)
+		}
+	}
 	_, page, _ := ask(t, b, http.MethodGet, r.url+ws+"/launchpad")
 	_, after, _ := strings.Cut(page, `name="csrf" value="`)
 	csrf, _, _ := strings.Cut(after, `"`)
@@ -200,6 +232,10 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	resp.Body.Close()
 	if status, body, _ := ask(t, b, http.MethodGet, origin+"/"); status != http.StatusUnauthorized {
 		t.Errorf("signed out: %d %s", status, body)
+	}
+	_, ticket, _ := strings.Cut(address, "ticket=")
+	if text := r.logged.String(); !strings.Contains(text, "/sign-out") || strings.Contains(text, ticket) || strings.Contains(text, jobs.StudioToken(siteKey, r.session.ID)) {
+		t.Errorf("the log has %s", text)
 	}
 }
 
@@ -262,5 +298,43 @@ func TestAPortalThatStopsLetsTunnelsAndStreamsGoAtOnce(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// TestAPortalThatStopsDoesNotWaitForAgents, which always have a long poll under way.
+func TestAPortalThatStopsDoesNotWaitForAgents(t *testing.T) {
+	t.Parallel()
+	r := runStudio(t, http.NotFoundHandler())
+	body, err := json.Marshal(platform.SyncRequest{Wait: platform.MaxSyncWait, Usage: &platform.Usage{CPU: 7}})
+	must(t, err)
+	status := make(chan int, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/agent/sync", bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+r.key)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("the poll is answered: %v", err)
+			status <- 0
+			return
+		}
+		resp.Body.Close()
+		status <- resp.StatusCode
+	}()
+	for used := 0.0; used != 7; time.Sleep(time.Millisecond) { // until it listens
+		s, err := r.db.AnyStudio(t.Context(), r.studio.ID)
+		must(t, err)
+		used = s.Session.Usage.CPU
+	}
+	begun := time.Now()
+	r.stop()
+	if took := time.Since(begun); took >= shutdownLimit {
+		t.Errorf("the portal took %s to stop", took)
+	}
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the poll under way was answered with %d", got)
 	}
 }

@@ -39,6 +39,8 @@ type Config struct {
 	// KnownEnv tells whether the portal has an environment of this id; an instance of any other is everyone's to end. nil: all
 	// of the portal's instances in an account and region are.
 	KnownEnv func(ctx context.Context, envID string) bool
+	// Throttled is told of every answer of AWS that asks for fewer questions; may be nil.
+	Throttled func(service, operation string)
 	// ConsoleOutput lets the last lines of a machine's console be read, which needs ec2:GetConsoleOutput.
 	ConsoleOutput bool
 	// LaunchesPerSecond is how many instances are asked for in a second in one account and region; 0: as many as AWS takes.
@@ -97,7 +99,7 @@ func (a *AWS) own(ctx context.Context, region string) (awssdk.Config, error) {
 		config.WithRetryer(func() awssdk.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), maxAttempts) }),
 		// What S3 has no checksum for is no news for the log; TLS guards it on its way.
 		config.WithResponseChecksumValidation(awssdk.ResponseChecksumValidationWhenRequired),
-		config.WithAPIOptions([]func(*middleware.Stack) error{a.guard}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{a.guard, a.countThrottled}),
 	}, a.Load...)
 	return config.LoadDefaultConfig(ctx, options...)
 }

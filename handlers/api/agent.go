@@ -59,6 +59,8 @@ func (a *API) claim(ctx context.Context, req platform.ClaimRequest) (platform.Ma
 		case <-news:
 		case <-limit.C:
 			return m, nil
+		case <-a.waiters.closing:
+			return m, nil
 		case <-ctx.Done():
 			return m, ctx.Err()
 		}
@@ -172,6 +174,8 @@ func (a *API) Sync(c echo.Context) error {
 		select {
 		case <-news:
 		case <-limit.C:
+			return c.JSON(http.StatusOK, now.answer())
+		case <-a.waiters.closing:
 			return c.JSON(http.StatusOK, now.answer())
 		case <-ctx.Done():
 			return ctx.Err()

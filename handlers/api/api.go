@@ -19,7 +19,7 @@ import (
 // API answers requests in JSON.
 type API struct {
 	DB        *db.DB
-	Key       []byte // of the data folder; claim tokens come from it
+	Key       []byte // db.MachineKey; claim tokens come from it
 	PortalURL string
 	Version   string
 	Log       *slog.Logger

@@ -9,16 +9,28 @@ import (
 
 // waiters are the long polls that wait for news of a run or a Studio.
 type waiters struct {
-	mu sync.Mutex
-	of map[string]map[chan struct{}]struct{} // by the id of the run or Studio
+	mu      sync.Mutex
+	of      map[string]map[chan struct{}]struct{} // by the id of the run or Studio
+	closing chan struct{}                         // closed when the portal stops
+	close   sync.Once
+}
+
+// Close has every long poll answered with what is known now, so that a portal that stops does not wait for them. Agents ask
+// the next portal.
+func (a *API) Close() {
+	a.once.Do(a.beginWaiting)
+	a.waiters.close.Do(func() { close(a.waiters.closing) })
+}
+
+func (a *API) beginWaiting() {
+	a.waiters.of = map[string]map[chan struct{}]struct{}{}
+	a.waiters.closing = make(chan struct{})
+	a.DB.Subscribe(a.tellWaiters)
 }
 
 // listen tells of changes to a run or a Studio until leave is called; "" listens for any machine's work. The channel holds one token at most.
 func (a *API) listen(id string) (news <-chan struct{}, leave func()) {
-	a.once.Do(func() {
-		a.waiters.of = map[string]map[chan struct{}]struct{}{}
-		a.DB.Subscribe(a.tellWaiters)
-	})
+	a.once.Do(a.beginWaiting)
 	ch := make(chan struct{}, 1)
 	w := &a.waiters
 	w.mu.Lock()

@@ -1,13 +1,12 @@
 package studios
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gorilla/websocket"
 
 	"wherry/platform"
 )
@@ -177,7 +176,7 @@ func TestAGrantThatAnOpenConnectionHeldOutlivesTheStartOfThePortal(t *testing.T)
 		status, _, _ := s.browser().get(s.at(studio, "/"), header("Cookie", s.studios.cookie()+"="+old))
 		return status
 	}
-	const taken = http.StatusUpgradeRequired // the tool's answer
+	const taken = http.StatusBadRequest // the tool's answer
 	if status := ask(time.Hour); status != taken {
 		t.Errorf("just after the start: %d", status)
 	}
@@ -203,29 +202,38 @@ func (b *browser) webSocket(studio platform.Studio, with ...func(http.Header)) (
 	for _, f := range with {
 		f(h)
 	}
-	c, resp, err := websocket.Dial(b.t.Context(), b.site.at(studio, "/ws"), &websocket.DialOptions{HTTPClient: b.Client, HTTPHeader: h})
+	h.Set("Cookie", b.cookies(studio))
+	dialer := websocket.Dialer{NetDialContext: b.Transport.(*http.Transport).DialContext}
+	c, resp, err := dialer.DialContext(b.t.Context(), "ws"+strings.TrimPrefix(b.site.at(studio, "/ws"), "http"), h)
 	if err != nil && resp == nil {
 		b.t.Fatal(err)
 	}
 	if c != nil {
-		b.t.Cleanup(func() { c.CloseNow() })
+		b.t.Cleanup(func() { c.Close() })
 	}
 	return c, resp.StatusCode
 }
 
+// cookies are those that the browser has on a Studio's origin.
+func (b *browser) cookies(studio platform.Studio) string {
+	r, err := http.NewRequest(http.MethodGet, b.site.at(studio, "/"), nil)
+	must(b.t, err)
+	for _, c := range b.Jar.Cookies(r.URL) {
+		r.AddCookie(c)
+	}
+	return r.Header.Get("Cookie")
+}
+
 // echoes is a tool with a WebSocket that says what it hears.
 var echoes = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	c, err := websocket.Accept(w, r, nil)
+	c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
-	defer c.CloseNow()
+	defer c.Close()
 	for {
-		kind, text, err := c.Read(context.Background())
-		if err != nil {
-			return
-		}
-		if c.Write(context.Background(), kind, text) != nil {
+		kind, text, err := c.ReadMessage()
+		if err != nil || c.WriteMessage(kind, text) != nil {
 			return
 		}
 	}
@@ -233,8 +241,8 @@ var echoes = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 func say(t *testing.T, c *websocket.Conn, text string) {
 	t.Helper()
-	must(t, c.Write(t.Context(), websocket.MessageText, []byte(text)))
-	_, got, err := c.Read(t.Context())
+	must(t, c.WriteMessage(websocket.TextMessage, []byte(text)))
+	_, got, err := c.ReadMessage()
 	if err != nil || string(got) != text {
 		t.Fatalf("%q came back, %v", got, err)
 	}
@@ -289,7 +297,7 @@ func TestWhoLosesAccessIsCutOffWithinTwoSeconds(t *testing.T) {
 			<-streaming
 			began := time.Now()
 			lose(s, b, studio)
-			if _, _, err := c.Read(t.Context()); err == nil {
+			if _, _, err := c.ReadMessage(); err == nil {
 				t.Error("the WebSocket said something")
 			}
 			soon(t, "the end of every request of the member", func() bool { return !s.studios.visits.has(grant{Studio: studio.ID, User: b.user.ID, Session: b.hash}) })
@@ -339,6 +347,14 @@ func TestAPageOfAnotherOriginCannotUseAGrant(t *testing.T) {
 	}
 	if status, _, _ := b.get(s.at(studio, "/"), page, header("Sec-Fetch-Site", "cross-site")); status != http.StatusOK {
 		t.Errorf("a link from elsewhere: %d", status)
+	}
+	for name, own := range map[string]func(*http.Request){"a script": header("Origin", s.studios.Origins.URL(studio.ID)), "a form without a referrer": func(r *http.Request) {
+		r.Header.Set("Origin", "null")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}, "a program": func(*http.Request) {}} {
+		if status, _, _ := b.do(http.MethodPost, s.at(studio, "/"), nil, own); status != http.StatusOK {
+			t.Errorf("%s of its own: %d", name, status)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package studios
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,7 +22,8 @@ const (
 	maxAnswerHeader = 256 << 10
 	// toolWait is how long a tool may take to accept a connection.
 	toolWait = 10 * time.Second
-	copySize = 32 << 10
+	// copySize is how many bytes of an answer are read at once.
+	copySize = 128 << 10
 )
 
 // target is how a request comes to a Studio's tool.
@@ -117,6 +119,11 @@ func (c *toolConn) Write(p []byte) (n int, err error) {
 	n, err = c.Conn.Write(p)
 	c.moved()
 	return n, err
+}
+
+// ReadFrom sends the body of a request in large pieces.
+func (c *toolConn) ReadFrom(r io.Reader) (int64, error) {
+	return tunnel.Copy(struct{ io.Writer }{c}, r)
 }
 
 // CloseWrite tells the tool that nothing more is sent, as when a browser closes a WebSocket.

@@ -2,7 +2,6 @@ package studios
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -150,8 +149,8 @@ func TestAToolThatSwitchesProtocolsUnaskedIsCutOff(t *testing.T) {
 	}
 }
 
+// TestLargeUploadsAreStreamed looks at the memory of the whole process, so it does not run beside other tests.
 func TestLargeUploadsAreStreamed(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	studio := s.addStudio("a")
 	const size = 100 << 20
@@ -180,8 +179,7 @@ func TestLargeUploadsAreStreamed(t *testing.T) {
 	if status, body, _ := b.do(http.MethodPut, s.at(studio, "/file"), io.LimitReader(zeros{}, size)); status != http.StatusOK || body != fmt.Sprint(size) {
 		t.Errorf("%d: %s bytes came", status, body)
 	}
-	// Other tests run beside this one, so the bound is loose; a body in memory would be above it.
-	if grown := int64(most) - int64(before.HeapInuse); grown > 80<<20 {
+	if grown := int64(most) - int64(before.HeapInuse); grown > size/2 {
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
 }
@@ -412,7 +410,7 @@ func TestClosingCutsEverythingOff(t *testing.T) {
 		c, _ := b.webSocket(studio)
 		say(t, c, "x")
 		open.Go(func() {
-			if _, _, err := c.Read(context.Background()); err == nil {
+			if _, _, err := c.ReadMessage(); err == nil {
 				t.Error("it goes on")
 			}
 		})
@@ -433,7 +431,7 @@ func TestARequestInWhichNothingMovesEnds(t *testing.T) {
 	for _, list := range s.studios.visits.open() {
 		list[0].moved.Store(time.Now().Add(-quietLimit - time.Second).UnixMilli())
 	}
-	if _, _, err := c.Read(t.Context()); err == nil {
+	if _, _, err := c.ReadMessage(); err == nil {
 		t.Error("it goes on")
 	}
 }

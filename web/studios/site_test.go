@@ -138,6 +138,10 @@ func (s *site) tunnelTo(studio platform.Studio, address string) (stop func()) {
 		_ = tunnel.Serve(ctx, s.URL+"/agent/tunnel/"+studio.Session.ID, "key", dial, func() { close(opened) })
 	}()
 	<-opened
+	soon(s.t, "the tunnel in its place", func() bool {
+		way, _ := s.studios.tunnels.find(studio.Session.ID)
+		return way != nil
+	})
 	return func() {
 		cancel()
 		<-ended

@@ -124,6 +124,8 @@ const (
 func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string) {
 	clean := path.Clean("/" + r.URL.Path)
 	switch {
+	case r.Method == http.MethodConnect: // asks for a proxy, which this is not
+		s.refuse(w, r, notFound)
 	case fromElsewhere(r, s.Origins.URL(studioID)):
 		s.refuse(w, r, otherPage)
 	case clean == openPath && r.Method == http.MethodGet:
@@ -140,14 +142,15 @@ func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string)
 // fromElsewhere tells whether another origin's page made the browser send this. Other Studios' origins count as the same site, so
 // their cookies come along. A person may follow a link here; all else is refused.
 func fromElsewhere(r *http.Request, origin string) bool {
-	if o := r.Header.Get("Origin"); o != "" && o != origin {
-		return true
+	site := r.Header.Get("Sec-Fetch-Site")
+	switch o := r.Header.Get("Origin"); o {
+	case "":
+	case "null": // of a form on a page that gives no referrer away, and of frames that have no origin
+		return site != "same-origin"
+	default:
+		return o != origin
 	}
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "none", "same-origin":
-		return false
-	}
-	return !navigates(r)
+	return site != "" && site != "none" && site != "same-origin" && !navigates(r)
 }
 
 // navigates tells whether the answer becomes a page of its own in the browser.

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 
 	"wherry/platform"
+	"wherry/tunnel"
 )
 
 // visit joins a request of a member with the Studio's tool.
@@ -96,8 +98,24 @@ func (t *takenOver) WriteHeader(status int) {
 
 func (t *takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
-	if err == nil {
-		t.visit.taken(conn)
+	if err != nil {
+		return nil, nil, err
 	}
-	return conn, buffers, err
+	t.visit.taken(conn)
+	return browserConn{conn}, buffers, nil
+}
+
+// browserConn is a browser's connection that is copied with little memory while it is quiet.
+type browserConn struct{ net.Conn }
+
+func (c browserConn) WriteTo(w io.Writer) (int64, error) { return tunnel.Copy(w, c.Conn) }
+
+func (c browserConn) ReadFrom(r io.Reader) (int64, error) { return tunnel.Copy(c.Conn, r) }
+
+// CloseWrite tells the browser that the tool sends nothing more.
+func (c browserConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
 }
