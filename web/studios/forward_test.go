@@ -64,10 +64,9 @@ func TestAToolCannotReachBeyondItsOrigin(t *testing.T) {
 		for _, c := range []string{"kept=1; Path=/", "wide=1; Domain=localhost", "wide=1; domain = .studios.localhost", "wherry_session=x", "__Host-wherry_studio=x; Secure; Path=/", "Wherry_Studio=x", " wherry_path=/", "=wherry_session=x"} {
 			h.Add("Set-Cookie", c)
 		}
-		for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile"}, notForTools...) {
+		for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile", "Service-Worker-Allowed"}, notForTools...) {
 			h.Set(name, "x")
 		}
-		h.Set("Service-Worker-Allowed", "/")
 		h.Set("Location", "http://"+r.Host+"/next")
 		w.WriteHeader(http.StatusFound)
 	}))
@@ -76,12 +75,17 @@ func TestAToolCannotReachBeyondItsOrigin(t *testing.T) {
 	if got := h.Values("Set-Cookie"); len(got) != 1 || !strings.HasPrefix(got[0], "kept=1") {
 		t.Errorf("cookies: %q", got)
 	}
-	for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile"}, notForTools...) {
+	for _, name := range append([]string{"X-Accel-Redirect", "X-Sendfile", "Service-Worker-Allowed"}, notForTools...) {
 		if h.Get(name) != "" {
 			t.Errorf("%s came through", name)
 		}
 	}
-	if h.Get("Service-Worker-Allowed") != "/" || h.Get("Location") != s.at(studio, "/next") {
+	for path, want := range map[string]int{"/worker.js": http.StatusForbidden, "/x/../worker.js": http.StatusForbidden, "/x/worker.js": http.StatusFound} {
+		if status, _, _ := b.get(s.at(studio, path), header("Service-Worker", "script")); status != want {
+			t.Errorf("a service worker at %s: %d, want %d", path, status, want)
+		}
+	}
+	if h.Get("Location") != s.at(studio, "/next") {
 		t.Errorf("%v", h)
 	}
 	inTLS := http.Header{"Location": {"http://a.example:1/x"}}

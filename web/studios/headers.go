@@ -33,10 +33,10 @@ func keepToolCookies(h http.Header) {
 	}
 }
 
-// notForTools are headers with which an answer would reach beyond the Studio's own origin, end the member's grant, or give orders
-// to a reverse proxy before the portal, such as to answer with a file of its host.
+// notForTools are headers with which an answer would reach beyond the Studio's own origin, end the member's grant, see the
+// tickets that come to it, or give orders to a reverse proxy before the portal, such as to answer with a file of its host.
 var notForTools = []string{"Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Public-Key-Pins-Report-Only", "Alt-Svc", "Expect-CT",
-	"X-Accel-Redirect", "X-Accel-Expires", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url"}
+	"Service-Worker-Allowed", "X-Accel-Redirect", "X-Accel-Expires", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url"}
 
 // cleanAnswer takes out of a tool's answer what it has no say in.
 func cleanAnswer(resp *http.Response) error {

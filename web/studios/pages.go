@@ -21,7 +21,9 @@ var (
 	noSuchStudio = problem{http.StatusNotFound, "There is no Studio here", "This address leads to no Studio. Open Studios from their workspace in the portal."}
 	notFound     = problem{http.StatusNotFound, "Not found", "There is no page at this address."}
 	otherPage    = problem{http.StatusForbidden, "Refused", "This request came from another site's page and was refused."}
-	noWorkers    = problem{http.StatusForbidden, "Refused", "Pages cannot have service workers here, because all Studios of this portal share one address."}
+	// A service worker sees what a browser sends to the folder of its script: from here it would see tickets, and on a shared
+	// address all of the other Studios.
+	noWorkers    = problem{http.StatusForbidden, "Refused", "Pages cannot have a service worker for this folder, because it would see how people come in. Where each Studio has an address of its own, they can have one for a folder below it."}
 	noGrant      = problem{http.StatusUnauthorized, "Not connected", "Your access to this Studio has to be renewed. Load its page again."}
 	mayNot       = problem{http.StatusForbidden, "You may not open this Studio", "It was deleted, or is private, or your role in its workspace does not include connecting to Studios. Ask an owner or admin of the workspace."}
 	notConnected = problem{http.StatusBadGateway, "The Studio's machine is not connected", "The Studio's machine has lost its connection to the portal, or has not made it yet. It tries again by itself every few seconds, and this page with it. The Studio's page in the portal says how it is."}

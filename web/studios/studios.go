@@ -100,12 +100,8 @@ func (s *Studios) Beside(portal http.Handler) http.Handler {
 // Shared is the one origin for all Studios, where they have no names of their own: the grant says which Studio is meant.
 func (s *Studios) Shared() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case !s.Origins.isShared(r.Host):
+		if !s.Origins.isShared(r.Host) {
 			s.refuse(w, r, noSuchStudio)
-			return
-		case r.Header.Get("Service-Worker") != "": // it would see what belongs to the other Studios, their tickets too
-			s.refuse(w, r, noWorkers)
 			return
 		}
 		g, _ := s.grantOf(r, "")
@@ -128,6 +124,8 @@ func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string)
 		s.refuse(w, r, notFound)
 	case fromElsewhere(r, s.Origins.URL(studioID)):
 		s.refuse(w, r, otherPage)
+	case r.Header.Get("Service-Worker") != "" && (path.Dir(clean) == "/" || s.Origins.shared != nil):
+		s.refuse(w, r, noWorkers)
 	case clean == openPath && r.Method == http.MethodGet:
 		s.open(w, r, studioID)
 	case strings.HasPrefix(clean, stylePath):
