@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -58,7 +59,8 @@ func (h *Handlers) StudioByID(c echo.Context) error {
 	}
 	for _, m := range members {
 		if s, err := h.DB.Studio(ctx, m.Workspace.ID, c.Param("studio")); err == nil {
-			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/studios/"+s.ID+"/connect")
+			way := url.QueryEscape(c.QueryParam("way")) // which browser asks (web/studios)
+			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/studios/"+s.ID+"/connect?way="+way)
 		}
 	}
 	return platform.Errorf(platform.CodeNotFound, "There is no such Studio in your workspaces.")

@@ -181,9 +181,15 @@ func (r *running) ticketOf(b *http.Client) string {
 	for _, c := range b.Jar.Cookies(u) {
 		req.AddCookie(c)
 	}
-	address, err := r.server.Pages.OpenStudio(echo.New().NewContext(req, httptest.NewRecorder()), r.studio)
-	must(r.t, err)
-	return address
+	open := func(req *http.Request) string {
+		address, err := r.server.Pages.OpenStudio(echo.New().NewContext(req, httptest.NewRecorder()), r.studio)
+		must(r.t, err)
+		return address
+	}
+	_, _, h := ask(r.t, b, http.MethodGet, open(req), "Accept", "text/html")
+	_, way, _ := strings.Cut(h.Get("Location"), "?")
+	req.URL.RawQuery = way
+	return open(req)
 }
 
 func ask(t *testing.T, b *http.Client, method, address string, headers ...string) (int, string, http.Header) {
@@ -207,10 +213,11 @@ func TestAMemberComesFromThePortalToTheToolAndOutWithTheirSignIn(t *testing.T) {
 	address := r.ticketOf(b)
 	origin, _, _ := strings.Cut(address, "/.wherry/")
 	status, _, h := ask(t, b, http.MethodGet, origin+"/", "Accept", "text/html")
-	if want := r.url + "/studios/" + r.studio.ID; status != http.StatusSeeOther || h.Get("Location") != want {
+	if want := r.url + "/studios/" + r.studio.ID; status != http.StatusSeeOther || !strings.HasPrefix(h.Get("Location"), want+"?way=") {
 		t.Errorf("without a grant: %d to %q", status, h.Get("Location"))
 	}
-	if status, _, h := ask(t, b, http.MethodGet, h.Get("Location")); status != http.StatusSeeOther || h.Get("Location") != ws+"/studios/"+r.studio.ID+"/connect" {
+	_, way, _ := strings.Cut(h.Get("Location"), "?")
+	if status, _, h := ask(t, b, http.MethodGet, h.Get("Location")); status != http.StatusSeeOther || h.Get("Location") != ws+"/studios/"+r.studio.ID+"/connect?"+way {
 		t.Errorf("in the portal: %d to %q", status, h.Get("Location"))
 	}
 	if status, _, _ := ask(t, b, http.MethodGet, address); status != http.StatusSeeOther {

@@ -2,6 +2,7 @@ package studios
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestAVisitorWithoutAGrantIsSentToThePortalAndProgramsAreTold(t *testing.T) 
 	s.serve(studio, hello)
 	b := s.browser()
 	status, _, h := b.get(s.at(studio, `/lab/tree/a;b?x=1;y="2"`), page)
-	if want := s.studios.PortalURL + "/studios/" + studio.ID; status != http.StatusSeeOther || h.Get("Location") != want {
+	if want := s.studios.PortalURL + "/studios/" + studio.ID; status != http.StatusSeeOther || !strings.HasPrefix(h.Get("Location"), want+"?way=") {
 		t.Errorf("a page: %d to %q, want %q", status, h.Get("Location"), want)
 	}
 	for name, ask := range map[string]func(*http.Request){"a script": func(*http.Request) {}, "a WebSocket": header("Upgrade", "websocket"), "a frame": func(r *http.Request) {
@@ -91,19 +92,53 @@ func TestATicketOpensOneStudioOnceAndSoon(t *testing.T) {
 	if status, _, h := b.get(ticket); status != http.StatusSeeOther || h.Get("Location") != "/" {
 		t.Errorf("first: %d", status)
 	}
-	if status, _, _ := s.browser().get(ticket); status != http.StatusUnauthorized {
+	if status, _, _ := b.get(ticket); status != http.StatusUnauthorized {
 		t.Errorf("again: %d", status)
 	}
 	late := b.ticket(studio)
 	s.ahead.Store(int64(ticketLife + time.Second))
-	if status, _, _ := s.browser().get(late); status != http.StatusUnauthorized {
+	if status, _, _ := b.get(late); status != http.StatusUnauthorized {
 		t.Errorf("late: %d", status)
 	}
 	s.ahead.Store(0)
-	before := s.studios.sign(kindTicket, grant{ID: platform.NewID(), Studio: studio.ID, User: b.user.ID, Session: b.hash, Issued: s.studios.started.Add(-time.Second)})
-	if status, _, _ := s.browser().get(s.at(studio, openPath+"?ticket="+before)); status != http.StatusUnauthorized {
+	before := s.studios.sign(kindTicket, grant{ID: platform.NewID(), Way: platform.HashToken("secret"), Studio: studio.ID, User: b.user.ID, Session: b.hash, Issued: s.studios.started.Add(-time.Second)})
+	if status, _, _ := s.browser().get(s.at(studio, openPath+"?ticket="+before), header("Cookie", s.studios.secretCookie()+"=secret")); status != http.StatusUnauthorized {
 		t.Errorf("from before the portal's start: %d", status)
 	}
+}
+
+func TestATicketIsForTheBrowserThatAskedForIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	studio := s.addStudio("a")
+	s.serve(studio, hello)
+	mallory, victim := s.signedIn(s.member(platform.RoleMaintain)), s.signedIn(s.owner.User)
+	for what, b := range map[string]*browser{"who has been in no Studio": s.browser(), "who has": victim.open(studio)} {
+		sent := mallory.ticket(studio)
+		if status, _, h := b.get(sent, page); status != http.StatusSeeOther || !strings.HasPrefix(h.Get("Location"), s.studios.PortalURL) {
+			t.Errorf("%s, with somebody else's ticket: %d, %v", what, status, h)
+		}
+		for _, c := range b.Jar.Cookies(mustURL(t, sent)) {
+			if g, ok := s.studios.opened(kindGrant, c.Value); ok && g.User == mallory.user.ID {
+				t.Errorf("%s is in the Studio as somebody else", what)
+			}
+		}
+		if status, _, h := mallory.get(sent); status != http.StatusSeeOther || h.Get("Location") != "/" {
+			t.Errorf("it is lost for whose it is: %d, %v", status, h)
+		}
+	}
+	none, err := s.studios.Ticket(studio, mallory.user.ID, mallory.hash, platform.HashToken(""))
+	must(t, err)
+	if status, _, h := s.browser().get(none, page); status != http.StatusSeeOther || !strings.HasPrefix(h.Get("Location"), s.studios.PortalURL) {
+		t.Errorf("a ticket for no secret: %d, %v", status, h)
+	}
+}
+
+func mustURL(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	must(t, err)
+	return u
 }
 
 func TestAGrantIsForOneStudioAndCannotBeMade(t *testing.T) {

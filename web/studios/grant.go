@@ -33,6 +33,7 @@ const (
 // asked whether it is still so.
 type grant struct {
 	ID      string    `json:"i,omitempty"` // of a ticket
+	Way     string    `json:"w,omitempty"` // of a ticket: the hash of the secret of the browser that asked for it
 	Studio  string    `json:"s"`
 	User    int64     `json:"u"`
 	Session string    `json:"h"` // the hash of the portal's sign-in session
@@ -76,23 +77,51 @@ func signingKey(key []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// Ticket returns the address that opens a Studio, once and within ticketLife, for a user whose sign-in session has that hash.
-func (s *Studios) Ticket(studio platform.Studio, userID int64, sessionHash string) (string, error) {
+// Ticket returns the address that opens a Studio, once and within ticketLife, for a user whose sign-in session has that hash, in the
+// browser whose secret has the hash way. Without that it returns where the browser gets a secret, and is sent back with its hash:
+// so nobody can be brought into a Studio as somebody else, with a link from them.
+func (s *Studios) Ticket(studio platform.Studio, userID int64, sessionHash, way string) (string, error) {
 	if s.Origins.None() {
 		return "", platform.Errorf(platform.CodeInvalid, "Studios cannot be opened yet, because this portal has no address for them. Whoever operates it sets WHERRY_STUDIOS_DOMAIN to a domain whose names all lead to the portal, or WHERRY_STUDIOS_ADDRESS where there is none.")
 	}
-	ticket := s.sign(kindTicket, grant{ID: platform.NewID(), Studio: studio.ID, User: userID, Session: sessionHash, Issued: s.now()})
+	if way == "" {
+		return s.Origins.URL(studio.ID) + openPath + "?studio=" + studio.ID, nil
+	}
+	ticket := s.sign(kindTicket, grant{ID: platform.NewID(), Way: way, Studio: studio.ID, User: userID, Session: sessionHash, Issued: s.now()})
 	return s.Origins.URL(studio.ID) + openPath + "?ticket=" + ticket, nil
 }
 
-// useTicket takes a ticket, once. Those from before the portal's start are not taken, as it does not know which were used.
-func (s *Studios) useTicket(text string) (grant, bool) {
-	g, ok := s.opened(kindTicket, text)
+// useTicket takes a request's ticket, once. Those from before the portal's start are not taken, as it does not know which were used.
+func (s *Studios) useTicket(r *http.Request) (grant, bool) {
+	g, ok := s.opened(kindTicket, r.URL.Query().Get("ticket"))
 	now := s.now()
-	if !ok || now.Sub(g.Issued) > ticketLife || g.Issued.Before(s.started) || !s.used.first(g.ID, now) {
+	secret := s.browserSecret(r)
+	if !ok || secret == "" || platform.HashToken(secret) != g.Way || now.Sub(g.Issued) > ticketLife || g.Issued.Before(s.started) || !s.used.first(g.ID, now) {
 		return grant{}, false
 	}
 	return g, true
+}
+
+// secretCookie is the name of the cookie with a browser's secret.
+func (s *Studios) secretCookie() string { return s.cookie() + "_way" }
+
+// browserSecret is the secret that a browser was given; empty: none.
+func (s *Studios) browserSecret(r *http.Request) string {
+	cookie, err := r.Cookie(s.secretCookie())
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
+}
+
+// giveSecret puts a secret into a browser that has none, and returns its hash.
+func (s *Studios) giveSecret(w http.ResponseWriter, r *http.Request) (way string) {
+	secret := s.browserSecret(r)
+	if secret == "" {
+		secret = platform.NewToken()
+		http.SetCookie(w, &http.Cookie{Name: s.secretCookie(), Value: secret, Path: "/", HttpOnly: true, Secure: s.Origins.secure(), SameSite: http.SameSiteLaxMode})
+	}
+	return platform.HashToken(secret)
 }
 
 // usedTickets remembers tickets for as long as they could be used again.
@@ -130,7 +159,7 @@ func (s *Studios) cookie() string {
 
 // giveGrant puts a new grant into the browser.
 func (s *Studios) giveGrant(w http.ResponseWriter, g grant) {
-	g.ID, g.Issued = "", s.now()
+	g.ID, g.Way, g.Issued = "", "", s.now()
 	http.SetCookie(w, &http.Cookie{Name: s.cookie(), Value: s.sign(kindGrant, g), Path: "/", HttpOnly: true, Secure: s.Origins.secure(),
 		SameSite: http.SameSiteLaxMode})
 }

@@ -88,7 +88,7 @@ func TestWhereStudiosAreFollowsFromTheSettings(t *testing.T) {
 		}
 	}
 	none := New(Config{Origins: NewOrigins("https://wherry.example.org", "", ""), PortalURL: "https://wherry.example.org"})
-	_, err := none.Ticket(platform.Studio{ID: id}, 1, "h")
+	_, err := none.Ticket(platform.Studio{ID: id}, 1, "h", "")
 	if platform.ErrorCode(err) != platform.CodeInvalid || !strings.Contains(err.Error(), "WHERRY_STUDIOS_DOMAIN") {
 		t.Errorf("without an address: %v", err)
 	}

@@ -182,12 +182,19 @@ func (s *site) signedIn(u platform.User) *browser {
 	return b
 }
 
-// ticket is the address that opens a Studio.
+// ticket is the address that opens a Studio in this browser.
 func (b *browser) ticket(studio platform.Studio) string {
 	b.t.Helper()
-	url, err := b.site.studios.Ticket(studio, b.user.ID, b.hash)
+	begin, err := b.site.studios.Ticket(studio, b.user.ID, b.hash, "")
 	must(b.t, err)
-	return url
+	status, body, h := b.get(begin, page)
+	toPortal, way, _ := strings.Cut(h.Get("Location"), "?way=")
+	if status != http.StatusSeeOther || toPortal != b.site.studios.PortalURL+"/studios/"+studio.ID || way == "" {
+		b.t.Fatalf("asking for a ticket: %d to %s: %s", status, h.Get("Location"), body)
+	}
+	address, err := b.site.studios.Ticket(studio, b.user.ID, b.hash, way)
+	must(b.t, err)
+	return address
 }
 
 // open opens a Studio, and fails the test unless its page comes.

@@ -167,13 +167,16 @@ func (s *Studios) open(w http.ResponseWriter, r *http.Request, studioID string) 
 	h := w.Header()
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	g, ok := s.useTicket(r.URL.Query().Get("ticket"))
+	g, ok := s.useTicket(r)
 	switch {
 	case ok && s.Origins.shared != nil:
 		if studioID != g.Studio { // what another Studio's pages kept must not be this one's
 			h.Set("Clear-Site-Data", `"cache", "storage"`)
 		}
 	case !ok || g.Studio != studioID:
+		if wanted := r.URL.Query().Get("studio"); s.Origins.shared != nil && platform.ValidID(wanted) {
+			studioID = wanted
+		}
 		s.askForGrant(w, r, studioID)
 		return
 	}
@@ -219,7 +222,7 @@ func (s *Studios) askForGrant(w http.ResponseWriter, r *http.Request, studioID s
 	w.Header().Set("Cache-Control", "no-store")
 	to := s.PortalURL + "/"
 	if studioID != "" {
-		to = s.portalPage(studioID)
+		to = s.portalPage(studioID) + "?way=" + s.giveSecret(w, r)
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
