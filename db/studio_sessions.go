@@ -72,7 +72,7 @@ func (t *tx) mayStart(ctx context.Context, s platform.Studio) (env platform.Comp
 	case lives:
 		return env, limits, platform.Errorf(platform.CodeConflict, "%s has been started already.", s.Name)
 	case limits.Studios > 0 && living >= limits.Studios:
-		return env, limits, platform.FieldErrors{"computeEnvId": fmt.Sprintf("This workspace has %d Studios running, and may have no more at once. Stop one that is not needed, or ask an owner or admin to raise the limit.", living)}
+		return env, limits, platform.FieldErrors{"computeEnvId": fmt.Sprintf("This workspace may have %d of its Studios on at once, and has %d. Stop one that is not needed, or ask an owner or admin to raise the limit.", limits.Studios, living)}
 	}
 	if err := t.checkSpend(ctx, s.WorkspaceID); err != nil {
 		return env, limits, err

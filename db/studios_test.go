@@ -194,7 +194,7 @@ func TestTheWorkspacesLimitsHoldForStudios(t *testing.T) {
 			t.Errorf("a Studio of %d hours runs for %d, want %d", hours, session.Config.LifespanHours, want)
 		}
 		_, err := f.StartStudio(t.Context(), f.addStudio("beside "+s.Name), f.member.User.ID)
-		wantField(t, "one more than may be", err, "computeEnvId", "has 1 Studios running")
+		wantField(t, "one more than may be", err, "computeEnvId", "may have 1 of its Studios on at once, and has 1")
 		f.endSession(session)
 	}
 }

@@ -290,7 +290,7 @@ func TestStudioChaosOnTheMachine(t *testing.T) {
 				t.Errorf("the Studio is %s: %q; want that it errored because %q", s.State(), s.Session.Message, c.message)
 			}
 			p.nothingLeftOf(s.ID)
-			if _, status, text := v.do("GET", origin+"/", ""); status != http.StatusServiceUnavailable || !strings.Contains(text, "tool is errored") {
+			if _, status, text := v.do("GET", origin+"/", ""); status != http.StatusServiceUnavailable || !strings.Contains(text, "tool ended with an error") {
 				t.Errorf("its origin answers: %d %s", status, text)
 			}
 		})
