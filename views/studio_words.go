@@ -181,6 +181,19 @@ func lifespanWords(c platform.StudioConfig) string {
 	return text
 }
 
+// idleWords tells when a session stops because it is idle, and how near that is; "" for one that does not.
+func (n StudioNow) idleWords(now time.Time) string {
+	minutes := n.Session.Config.IdleMinutes // as it was started
+	if minutes == 0 {
+		return ""
+	}
+	words := fmt.Sprintf("It stops when nobody has been connected and nothing was computed for %s. ", components.Plural(minutes, "minute", "minutes"))
+	if len(n.Connections) > 0 {
+		return words + "Somebody is connected now."
+	}
+	return words + "That has been so for " + timeLeft(n.Session.IdleFor(now)) + "."
+}
+
 // meter is a share of something that a machine has, with words for those who see no bars.
 type meter struct {
 	Name, Words string

@@ -88,6 +88,23 @@ func TestMetersShowNothingThatWasNotMeasured(t *testing.T) {
 	}
 }
 
+func TestAStudioSaysHowNearItIsToStoppingIdle(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	n := StudioNow{Studio: platform.Studio{Session: &platform.StudioSession{State: platform.StudioRunning, Started: now.Add(-time.Hour), Active: now.Add(-12 * time.Minute)}}}
+	if got := n.idleWords(now); got != "" {
+		t.Errorf("one that does not stop idle: %q", got)
+	}
+	n.Session.Config.IdleMinutes = 30
+	if got := n.idleWords(now); !strings.HasSuffix(got, "for 30 minutes. That has been so for 12 min.") {
+		t.Error(got)
+	}
+	n.Connections = []platform.StudioConnection{{UserName: "ada"}}
+	if got := n.idleWords(now); !strings.HasSuffix(got, "Somebody is connected now.") {
+		t.Error(got)
+	}
+}
+
 func TestAStudioSaysWhatComesAndWhatIsKept(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
