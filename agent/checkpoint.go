@@ -79,8 +79,14 @@ func (c *checkpoints) save(ctx context.Context, final bool) error {
 	defer c.mu.Unlock()
 	began := time.Now()
 	print, err := workspacePrint(ctx, c.workspace)
-	if err != nil || print == c.print {
+	if err != nil {
 		return err
+	}
+	if print == c.print {
+		if final {
+			c.say("Nothing in the work is new, so no more of it is saved.")
+		}
+		return nil
 	}
 	id := platform.NewID()
 	made, err := c.put(ctx, platform.CheckpointKey(c.studioID, id))

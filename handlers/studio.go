@@ -161,7 +161,7 @@ func (h *Handlers) startStudio(c echo.Context, s platform.Studio) error {
 	if len(f.Errors) > 0 {
 		return h.showStudio(c, http.StatusUnprocessableEntity, s, inOneText(f.Errors))
 	}
-	return redirect(c, studioPath(c, s), "studio-starting")
+	return redirect(c, studioPath(c, s), "") // its head says what it does now
 }
 
 // inOneText joins what is wrong with fields, where there are none to say it beside.
@@ -182,7 +182,7 @@ func (h *Handlers) StopStudio(c echo.Context) error {
 	if err := h.DB.AskStudioStop(c.Request().Context(), s.ID, platform.StopUser, Member(c).User.UserName); err != nil {
 		return err
 	}
-	return redirect(c, studioPath(c, s), "studio-stop-asked")
+	return redirect(c, studioPath(c, s), "")
 }
 
 // ExtendStudio puts the end of a Studio's lifespan off.

@@ -39,7 +39,7 @@ func (h *Handlers) beginStudio(c echo.Context) (f views.StudioForm, err error) {
 	}
 	s.Config.Restore = kept.ID
 	f = views.FillStudioForm(s)
-	f.From = kept
+	f.From, f.Copy = kept, original != "" && checkpoint == ""
 	if f.Template == "" && len(h.Templates) > 0 {
 		f.Template = h.Templates[0].ID
 	}

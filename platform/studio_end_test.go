@@ -38,3 +38,19 @@ func TestWhatWentWrongWhileAStudioStoppedIsSaid(t *testing.T) {
 		t.Errorf("%+v", end)
 	}
 }
+
+func TestAStopWithTroubleIsToldApart(t *testing.T) {
+	t.Parallel()
+	for message, trouble := range map[string]bool{"It was stopped by ada.": false, "It was stopped by ada. Nothing of this session could be kept.": true, "": false} {
+		s := StudioSession{State: StudioStopped, StopReason: StopUser, StoppedBy: "ada", Message: message}
+		if s.StoppedWithTrouble() != trouble {
+			t.Errorf("%q: %v", message, !trouble)
+		}
+		if s.State = StudioErrored; s.StoppedWithTrouble() {
+			t.Errorf("errored with %q", message)
+		}
+	}
+	if s := (StudioSession{State: StudioStopped, StopReason: StopSpot, Message: "EC2 took the Spot instance back."}); s.StoppedWithTrouble() {
+		t.Error("an interruption is told as trouble of the stop")
+	}
+}

@@ -193,6 +193,12 @@ func StudioStoppedEnd(s StudioSession) StudioEnd {
 	return end
 }
 
+// StoppedWithTrouble tells whether a session stopped as it was asked to, but something went wrong meanwhile, such as that its
+// work could not be saved. Its message says what.
+func (s StudioSession) StoppedWithTrouble() bool {
+	return s.State == StudioStopped && s.StopReason != StopSpot && s.Message != "" && s.Message != StudioStoppedEnd(s).Message
+}
+
 // IdleFor is how long nobody has been connected and nothing was computed.
 func (s StudioSession) IdleFor(now time.Time) time.Duration {
 	since := s.Started

@@ -113,16 +113,32 @@ addEventListener("pageshow", (event) => { if (event.persisted && url) open(); })
 
 if (url && !document.querySelector("log-view")) open();
 
-// Times that pass: [data-since] shows how long ago a moment was, in a run's own terms.
+// Times that pass: [data-since] shows how long something goes on already, and [data-ago] how long ago a moment was.
 function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
   return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} min`;
 }
+// ago says how long ago a moment was, as the portal does; "" for what was so long ago that its day is shown.
+function ago(seconds) {
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  return seconds < 30 * 86_400 ? `${Math.floor(seconds / 86_400)} days ago` : "";
+}
+function show(el, text) {
+  if (text && el.textContent !== text) el.textContent = text;
+}
 setInterval(() => {
-  for (const el of document.querySelectorAll("[data-since]")) {
-    const text = duration((Date.now() - Date.parse(el.dataset.since)) / 1000);
-    if (el.textContent !== text) el.textContent = text;
-  }
+  for (const el of document.querySelectorAll("[data-since]")) show(el, duration((Date.now() - Date.parse(el.dataset.since)) / 1000));
+  for (const el of document.querySelectorAll("[data-ago]")) show(el, ago((Date.now() - Date.parse(el.dateTime)) / 1000));
 }, 1000);
+
+// What was just done is said once, and not again when the page is loaded again.
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(history.state, "", here);
+}

@@ -84,6 +84,7 @@ class LogView extends HTMLElement {
 
   // layout fits the page to the number of lines, and keeps the end in view when following.
   #layout() {
+    this.view.toggleAttribute("data-empty", this.#lines.total === 0);
     const probe = this.rows.firstElementChild;
     const rowHeight = probe?.getBoundingClientRect().height || 20;
     this.#place = new Place(this.#lines.total, rowHeight, this.view.clientHeight);

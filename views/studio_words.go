@@ -38,6 +38,9 @@ func (n StudioNow) progress() (words string, since time.Time) {
 	if n.Session == nil {
 		return "", time.Time{}
 	}
+	if n.living() && !n.Session.StopAsked.IsZero() {
+		return "Stopping: saving its work", n.Session.StopAsked
+	}
 	switch n.Session.State {
 	case platform.StudioStarting:
 		words, since = n.starting()
@@ -48,6 +51,37 @@ func (n StudioNow) progress() (words string, since time.Time) {
 		return "Stopping: saving its work", n.Session.StateSince
 	}
 	return "", time.Time{}
+}
+
+// onItsWay tells what comes when the Studio has started, or stopped; "" for one that runs or has ended.
+func (n StudioNow) onItsWay() string {
+	switch {
+	case !n.living():
+		return ""
+	case !n.Session.StopAsked.IsZero():
+		return "It can be started again when it has stopped."
+	case n.Session.State == platform.StudioRunning:
+		return ""
+	}
+	return "Connect is offered here as soon as it is ready."
+}
+
+// folder is what people call the folder that is kept: on this host, a Studio's is somewhere below the portal's data.
+func (n StudioNow) folder() string {
+	if n.Platform == platform.PlatformLocal {
+		return "its workspace folder"
+	}
+	return platform.WorkspaceFolder
+}
+
+// keptWords tells what is kept of a Studio's work, and what is not.
+func (n StudioNow) keptWords() string {
+	notKept := "programs and kernels that run, and what lies elsewhere on the machine"
+	if n.Platform != platform.PlatformLocal {
+		notKept = "programs and kernels that run, what lies elsewhere on the machine, and " + platform.DataFolder
+	}
+	return fmt.Sprintf("The files of %s are saved every few minutes while it runs, when something in them is new, and when it stops; the next start begins with the newest. Not kept are %s. The newest %d without a name are kept, and one with a name until somebody deletes it.",
+		n.folder(), notKept, platform.KeptCheckpoints)
 }
 
 // starting tells what the start waits for.
@@ -145,6 +179,19 @@ func lifespanWords(c platform.StudioConfig) string {
 		text += ", or " + components.Plural(c.IdleMinutes, "minute", "minutes") + " without people and work"
 	}
 	return text
+}
+
+// idleWords tells when a session stops because it is idle, and how near that is; "" for one that does not.
+func (n StudioNow) idleWords(now time.Time) string {
+	minutes := n.Session.Config.IdleMinutes // as it was started
+	if minutes == 0 {
+		return ""
+	}
+	words := fmt.Sprintf("It stops when nobody has been connected and nothing was computed for %s. ", components.Plural(minutes, "minute", "minutes"))
+	if len(n.Connections) > 0 {
+		return words + "Somebody is connected now."
+	}
+	return words + "That has been so for " + timeLeft(n.Session.IdleFor(now)) + "."
 }
 
 // meter is a share of something that a machine has, with words for those who see no bars.

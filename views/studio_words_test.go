@@ -1,6 +1,7 @@
 package views
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ func TestAStudioOnItsWaySaysWhatItDoes(t *testing.T) {
 	waiting := machine(platform.MachineWanted)
 	waiting.Waiting = "Place 3 in the queue."
 	starting := platform.StudioSession{State: platform.StudioStarting, StateSince: begin}
+	stopped := starting
+	stopped.StopAsked = after(7)
 	kept := starting
 	kept.Restored = "a checkpoint"
 	for name, c := range map[string]struct {
@@ -47,6 +50,7 @@ func TestAStudioOnItsWaySaysWhatItDoes(t *testing.T) {
 		"nothing came of it": {starting, platform.PlatformAWSCloud, platform.Machine{}, nil, "Starting: the machine ends", begin},
 		"building":           {platform.StudioSession{State: platform.StudioBuilding, StateSince: begin}, platform.PlatformLocal, machine(platform.MachineWorking), nil, "Starting: installing packages", begin},
 		"stopping":           {platform.StudioSession{State: platform.StudioStopping, StateSince: begin}, platform.PlatformLocal, machine(platform.MachineWorking), nil, "Stopping: saving its work", begin},
+		"stopped at once":    {stopped, platform.PlatformLocal, machine(platform.MachineWorking), nil, "Stopping: saving its work", after(7)},
 		"running":            {platform.StudioSession{State: platform.StudioRunning}, platform.PlatformLocal, machine(platform.MachineWorking), nil, "", time.Time{}},
 	} {
 		n := StudioNow{Studio: platform.Studio{Session: &c.session, Platform: c.where}, Machine: c.machine, Steps: c.steps}
@@ -81,5 +85,42 @@ func TestMetersShowNothingThatWasNotMeasured(t *testing.T) {
 	}
 	if list := meters(platform.Usage{At: time.Now(), CPU: 50}); len(list) != 3 || list[0].Words != "50 % of 1 CPU" {
 		t.Errorf("without GPUs: %+v", list)
+	}
+}
+
+func TestAStudioSaysHowNearItIsToStoppingIdle(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	n := StudioNow{Studio: platform.Studio{Session: &platform.StudioSession{State: platform.StudioRunning, Started: now.Add(-time.Hour), Active: now.Add(-12 * time.Minute)}}}
+	if got := n.idleWords(now); got != "" {
+		t.Errorf("one that does not stop idle: %q", got)
+	}
+	n.Session.Config.IdleMinutes = 30
+	if got := n.idleWords(now); !strings.HasSuffix(got, "for 30 minutes. That has been so for 12 min.") {
+		t.Error(got)
+	}
+	n.Connections = []platform.StudioConnection{{UserName: "ada"}}
+	if got := n.idleWords(now); !strings.HasSuffix(got, "Somebody is connected now.") {
+		t.Error(got)
+	}
+}
+
+func TestAStudioSaysWhatComesAndWhatIsKept(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for want, session := range map[string]platform.StudioSession{
+		"Connect is offered here as soon as it is ready.": {State: platform.StudioStarting},
+		"It can be started again when it has stopped.":    {State: platform.StudioRunning, StopAsked: now},
+		"": {State: platform.StudioRunning},
+	} {
+		if got := (StudioNow{Studio: platform.Studio{Session: &session}}).onItsWay(); got != want {
+			t.Errorf("%+v: %q, want %q", session, got, want)
+		}
+	}
+	for where, inCloud := range map[platform.PlatformName]bool{platform.PlatformLocal: false, platform.PlatformAWSCloud: true} {
+		got := StudioNow{Studio: platform.Studio{Platform: where}}.keptWords()
+		if strings.Contains(got, platform.WorkspaceFolder) != inCloud || strings.Contains(got, platform.DataFolder) != inCloud {
+			t.Errorf("on %s: %s", where, got) // this host has no such folders
+		}
 	}
 }

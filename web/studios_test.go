@@ -199,6 +199,17 @@ func TestAStudioIsShownLive(t *testing.T) {
 	_, page := s.get(b, ws+"/studios/"+studio.ID)
 	wants(t, "one that was never started", page, "■ stopped rivers · Wherry", "It was never started", "Nothing is kept yet", "RIVER=thames", "8 hours", "/start", "Delete…", "/events?studio="+studio.ID)
 
+	failing := s.addStudio("failing", false)
+	failed, _ := s.runStudio(failing)
+	must(t, s.db.MoveStudioSession(t.Context(), failed.ID, platform.StudioRunning, platform.StudioEnd{State: platform.StudioErrored, Message: "The tool is missing."}))
+	if _, page = s.get(b, ws+"/studios/"+failing.ID); strings.Contains(page, "What it had saved") || !strings.Contains(page, "The tool is missing.") {
+		t.Error("one that saved nothing tells of what it saved")
+	}
+	unsaved := s.addStudio("unsaved", false)
+	stopped, _ := s.runStudio(unsaved)
+	must(t, s.db.MoveStudioSession(t.Context(), stopped.ID, platform.StudioRunning, platform.StudioEnd{State: platform.StudioStopped, StopReason: platform.StopLifespan, Message: "It stopped because its lifespan had ended. Nothing of this session could be kept."}))
+	_, page = s.get(b, ws+"/studios/"+unsaved.ID)
+	wants(t, "one that stopped and lost its work", page, "Something went wrong as it stopped", "Nothing of this session could be kept.")
 	session, m := s.runStudio(studio)
 	must(t, s.db.StudioUsed(t.Context(), m, platform.Usage{CPU: 50, CPUs: 2, Memory: 1 << 30, MemoryMax: 4 << 30, Disk: 5 << 30, DiskMax: 50 << 30, GPU: 7, GPUs: 1, GPUMemory: 1 << 30, GPUMemMax: 16 << 30}))
 	must(t, s.db.AddCheckpoints(t.Context(), m, []platform.CheckpointReport{{ID: platform.NewID(), Saved: time.Now(), Size: 3 << 20, Files: 12}}))

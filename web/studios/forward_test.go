@@ -324,7 +324,7 @@ func TestWhereAStudioStandsIsSaidOnItsOrigin(t *testing.T) {
 		t.Errorf("a program: %d %s", status, body)
 	}
 	must(t, s.db.MoveStudioSession(t.Context(), session.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioBuildFailed, Message: "No package x."}))
-	state("is buildFailed", "No package x.")
+	state("could not be built", "No package x.", "Start it again from the portal")
 	_, text, _ := b.get(s.at(studio, "/"), page)
 	_, after, _ := strings.Cut(text, `rel="stylesheet" href="`)
 	style, _, _ := strings.Cut(after, `"`)

@@ -49,13 +49,23 @@ func (s *Studios) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 
 // notRunning says where a Studio stands that cannot be opened now. Its page opens it once it can.
 func (s *Studios) notRunning(w http.ResponseWriter, r *http.Request, studio platform.Studio) {
-	page := views.StudioOrigin{Title: studio.Name + " is " + string(studio.State()), Words: stateWords[studio.State()], Portal: s.portalPage(studio.ID),
+	page := views.StudioOrigin{Title: studio.Name + " " + stateTitles[studio.State()], Words: stateWords[studio.State()], Portal: s.portalPage(studio.ID),
 		Reload: studio.State() == platform.StudioStarting || studio.State() == platform.StudioBuilding,
 		Style:  stylePath + strings.TrimPrefix(static.URL("app.css"), "/static/")}
 	if studio.State().Ended() && studio.Session != nil && studio.Session.Message != "" {
-		page.Words = studio.Session.Message
+		page.Words = studio.Session.Message + " Start it again from the portal: it begins with the files that it kept."
 	}
 	s.answer(w, r, http.StatusServiceUnavailable, page)
+}
+
+var stateTitles = map[platform.StudioState]string{
+	platform.StudioStarting:    "is starting",
+	platform.StudioBuilding:    "is starting",
+	platform.StudioRunning:     "is running", // since a moment ago
+	platform.StudioStopping:    "is stopping",
+	platform.StudioStopped:     "is stopped",
+	platform.StudioErrored:     "ended with an error",
+	platform.StudioBuildFailed: "could not be built",
 }
 
 var stateWords = map[platform.StudioState]string{
