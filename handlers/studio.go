@@ -203,7 +203,7 @@ func (h *Handlers) ExtendStudio(c echo.Context) error {
 
 // DeleteStudio deletes a Studio that does not run, and what it kept.
 func (h *Handlers) DeleteStudio(c echo.Context) error {
-	s, err := h.studioFor(c, platform.Studio.MayEdit)
+	s, err := h.studioFor(c, platform.Studio.MayDelete)
 	if err != nil {
 		return err
 	}

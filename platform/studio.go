@@ -247,7 +247,11 @@ func (s Studio) MayStop(m Member) bool {
 	return m.Can(EditStudios)
 }
 
-// MayEdit tells whether a member may change, start and delete the Studio and what it kept.
+// MayDelete tells whether a member may delete the Studio: who may stop it. So a private one whose owner has left the workspace
+// does not stay for ever.
+func (s Studio) MayDelete(m Member) bool { return s.MayStop(m) }
+
+// MayEdit tells whether a member may change and start the Studio, and change what it kept.
 func (s Studio) MayEdit(m Member) bool {
 	return m.Can(EditStudios) && (!s.Private || s.UserID == m.User.ID)
 }

@@ -131,22 +131,22 @@ func TestMountsAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-// TestWhoMayDoWhatWithAStudio is the table as a person would check it: look, connect, stop, edit.
+// TestWhoMayDoWhatWithAStudio is the table as a person would check it: look, connect, stop, edit, delete.
 func TestWhoMayDoWhatWithAStudio(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		role                  Role
 		shared, private, mine string
 	}{
-		{RoleOwner, "lcse", "--s-", "lcse"}, {RoleAdmin, "lcse", "--s-", "lcse"}, {RoleMaintain, "lcse", "----", "lcse"},
-		{RoleLaunch, "lc--", "----", "lc--"}, {RoleConnect, "lc--", "----", "lc--"}, {RoleView, "l---", "----", "l---"},
+		{RoleOwner, "lcsed", "--s-d", "lcsed"}, {RoleAdmin, "lcsed", "--s-d", "lcsed"}, {RoleMaintain, "lcsed", "-----", "lcsed"},
+		{RoleLaunch, "lc---", "-----", "lc---"}, {RoleConnect, "lc---", "-----", "lc---"}, {RoleView, "l----", "-----", "l----"},
 	} {
 		m := Member{User: User{ID: 1}, Role: c.role}
 		for want, what := range map[*string]Studio{&c.shared: {UserID: 2}, &c.private: {UserID: 2, Private: true}, &c.mine: {UserID: 1, Private: true}} {
-			got := []byte("----")
-			for i, may := range []bool{what.MayLook(m), what.MayConnect(m), what.MayStop(m), what.MayEdit(m)} {
+			got := []byte("-----")
+			for i, may := range []bool{what.MayLook(m), what.MayConnect(m), what.MayStop(m), what.MayEdit(m), what.MayDelete(m)} {
 				if may {
-					got[i] = "lcse"[i]
+					got[i] = "lcsed"[i]
 				}
 			}
 			if string(got) != *want {

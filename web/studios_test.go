@@ -142,7 +142,7 @@ func TestStudiosForEveryRole(t *testing.T) {
 					{change, "GET", ws + "/studios/new?from=" + studio.ID, nil, 200}, {change, "GET", ws + "/studios/new?checkpoint=" + kept.ID, nil, 200}, {change, "GET", of + "/edit", nil, 200},
 					{change, "POST", of + "/extend", url.Values{"hours": {"2"}}, 303}, {change, "POST", of + "/checkpoints/" + kept.ID + "/name", url.Values{"name": {"good"}}, 303},
 					{change, "POST", of + "/checkpoints/" + kept.ID + "/delete", nil, 303}, {change, "POST", of, url.Values{"name": {"x"}}, 422},
-					{stop, "POST", of + "/stop", nil, 303}, {change, "POST", of + "/start", nil, 409}, {change, "POST", of + "/delete", nil, 409},
+					{stop, "POST", of + "/stop", nil, 303}, {change, "POST", of + "/start", nil, 409}, {stop, "POST", of + "/delete", nil, 409},
 				} {
 					may := false
 					for _, kind := range allowed {
