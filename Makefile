@@ -92,8 +92,8 @@ test: build test-tools ## everything, the browser tests included
 	@$(GO) vet ./...
 	mkdir -p bin/shots
 	node --test static/*.test.mjs >&2
-	$(TEST_ENV) $(GO) test -p 2 -count=1 -timeout 10m $$($(GO) list ./... | grep -v /e2e)
-	$(TEST_ENV) $(GO) test -p 1 -count=1 -timeout 12m ./e2e/...
+	$(TEST_ENV) $(GO) test -p 2 -count=1 -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(TEST_ENV) $(GO) test -count=1 -timeout 12m ./e2e
 
 check: generate java nextflow ## what is quick, without browser and Nextflow
 	@$(GO) vet ./...

@@ -38,12 +38,13 @@ func (m *idMaker) newAt(now time.Time) string {
 	return string(m.newest[:])
 }
 
-// next adds one to the random part of the newest id; false when there is none after it.
+// next counts in the first characters of chance and takes new ones after them, so that ids differ without their case, too; false
+// when there is none after the newest.
 func (m *idMaker) next() bool {
-	for i := IDLength - 1; i >= IDLength/2; i-- {
-		at := strings.IndexByte(idAlphabet, m.newest[i]) + 1
-		if at < len(idAlphabet) {
+	for i := idTime + idCount - 1; i >= idTime; i-- {
+		if at := strings.IndexByte(idAlphabet, m.newest[i]) + 1; at < len(idAlphabet) {
 			m.newest[i] = idAlphabet[at]
+			chance(m.newest[idTime+idCount:])
 			return true
 		}
 		m.newest[i] = idAlphabet[0]
@@ -51,18 +52,26 @@ func (m *idMaker) next() bool {
 	return false
 }
 
+// An id has idTime characters of time and then chance, with the first idCount of which ids of one millisecond are counted.
+const idTime, idCount = 7, 3
+
 func randomID(ms int64) (id [IDLength]byte) {
-	for i := 6; i >= 0; i-- {
+	for i := idTime - 1; i >= 0; i-- {
 		id[i] = idAlphabet[ms%62]
 		ms /= 62
 	}
-	random := rand.Text() // 26 characters of base32: 130 bits, of which 35 and more are used
-	for i := range 7 {
+	chance(id[idTime:])
+	id[idTime] = idAlphabet[strings.IndexByte(idAlphabet, id[idTime])/2] // leaves room to count
+	return id
+}
+
+func chance(to []byte) {
+	random := rand.Text() // 26 characters of base32: 130 bits, of which at most 35 and more are used
+	for i := range to {
 		// Two base32 characters make one base62 character nearly evenly; ids need chance, not secrecy.
 		pair := int(random[2*i])*32 + int(random[2*i+1])
-		id[7+i] = idAlphabet[pair%62]
+		to[i] = idAlphabet[pair%62]
 	}
-	return id
 }
 
 // ValidID tells whether s has the form of an id, so that a path parameter can be refused before it reaches the database.
