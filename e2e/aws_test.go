@@ -407,8 +407,9 @@ func TestAMissingPermissionIsTextEntryOrANamedError(t *testing.T) {
 	inspect(t, page, "compute-environment-deleting")
 	must(t, page.Locator("main .menu > summary").First().Click())
 	shows(t, page, "main .menu-body", "TowerForge-")
-	a.moto.SetPolicies(t, a.name, a.policies("")...)
-	click(t, page, "button", "Try again now")
+	click(t, page, "button", "Try again now") // and it is tried in vain
+	shows(t, page, ".alert", "iam:DeleteRole")
+	a.moto.SetPolicies(t, a.name, a.policies("")...) // the loop tries again by itself
 	envs, err := p.db.ComputeEnvs(t.Context(), m.Workspace.ID)
 	must(t, err)
 	for _, e := range envs {

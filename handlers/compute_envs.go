@@ -32,7 +32,7 @@ func (h *Handlers) ComputeEnvs(c echo.Context) error {
 // ComputeEnv shows one environment: its state, what it is set to, and what was made for it.
 func (h *Handlers) ComputeEnv(c echo.Context) error {
 	e, err := h.computeEnvParam(c)
-	if platform.ErrorCode(err) == platform.CodeNotFound && c.QueryParam("part") != "" {
+	if platform.ErrorCode(err) == platform.CodeNotFound && h.wasDeleted(c) {
 		return redirect(c, base(c)+"/compute-envs", "compute-env-deleted") // the page was open while it went
 	}
 	if err != nil {
@@ -108,6 +108,9 @@ func (h *Handlers) moveComputeEnv(c echo.Context, to platform.ComputeEnvStatus, 
 // CheckComputeEnv asks a loop to look at an environment now.
 func (h *Handlers) CheckComputeEnv(c echo.Context) error {
 	e, err := h.computeEnvParam(c)
+	if platform.ErrorCode(err) == platform.CodeNotFound && h.wasDeleted(c) {
+		return redirect(c, base(c)+"/compute-envs", "compute-env-deleted")
+	}
 	if err != nil {
 		return err
 	}
@@ -144,6 +147,12 @@ func (h *Handlers) ForgetComputeEnv(c echo.Context) error {
 		return err
 	}
 	return render(c, http.StatusOK, views.ComputeEnvForgotten(s, e, left))
+}
+
+// wasDeleted tells whether the environment was this workspace's, until it went.
+func (h *Handlers) wasDeleted(c echo.Context) bool {
+	e, err := h.DB.AnyComputeEnv(c.Request().Context(), c.Param("env"))
+	return err == nil && e.WorkspaceID == Member(c).Workspace.ID && e.Status == platform.ComputeEnvDeleted
 }
 
 func (h *Handlers) computeEnvParam(c echo.Context) (platform.ComputeEnv, error) {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"wherry/platform"
 )
 
 // TestASaveDoesNotUndoAnother that was made in another tab after the form was loaded.
@@ -38,5 +40,24 @@ func TestASaveDoesNotUndoAnother(t *testing.T) {
 	}
 	if status, page := s.post(b, path, form("echo two")); status != http.StatusSeeOther {
 		t.Errorf("a save of a form that was loaded again: %d %s", status, page)
+	}
+}
+
+func TestAPageOfAnEnvironmentThatWasDeletedMeanwhileLeadsToTheList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, csrf := s.signedIn()
+	e := s.cloudEnv("cloudy", platform.AWSCloud{})
+	s.exec(`UPDATE compute_envs SET status = 'DELETED', deleted_at = 1 WHERE id = ?`, e.ID)
+	theirs := s.cloudEnv("theirs", platform.AWSCloud{})
+	s.exec(`UPDATE compute_envs SET status = 'DELETED', deleted_at = 1, workspace_id = ? WHERE id = ?`, s.otherWorkspace(), theirs.ID)
+	for id, want := range map[string]int{e.ID: http.StatusSeeOther, theirs.ID: http.StatusNotFound, platform.NewID(): http.StatusNotFound} {
+		if status, _ := s.get(b, ws+"/compute-envs/"+id); status != want {
+			t.Errorf("the page: %d, want %d", status, want)
+		}
+		if status, _ := s.post(b, ws+"/compute-envs/"+id+"/check", url.Values{"csrf": {csrf}}); status != want {
+			t.Errorf("tried again: %d, want %d", status, want)
+		}
 	}
 }
