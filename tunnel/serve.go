@@ -20,7 +20,8 @@ func Serve(ctx context.Context, url, key string, dial func(context.Context) (net
 	}
 	j := &joiner{dial: dial}
 	ended := make(chan struct{})
-	server := &http.Server{Handler: j, Protocols: onlyHTTP2(), HTTP2: settings(), ErrorLog: log.New(io.Discard, "", 0),
+	// Until HTTP/2 has begun nothing pings: a portal that is gone by then is noticed by the limit on its first words.
+	server := &http.Server{Handler: j, Protocols: onlyHTTP2(), HTTP2: settings(), ReadHeaderTimeout: openLimit, ErrorLog: log.New(io.Discard, "", 0),
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateClosed {
 				close(ended)

@@ -584,6 +584,29 @@ func TestAPeerThatIsGoneWithoutAWordIsNoticed(t *testing.T) {
 	}
 }
 
+// TestAPortalThatIsGoneBeforeTheTunnelBeginsIsNoticed has a portal that takes the WebSocket and says nothing in it.
+func TestAPortalThatIsGoneBeforeTheTunnelBeginsIsNoticed(t *testing.T) {
+	t.Parallel()
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var upgrader websocket.Upgrader
+		if _, err := upgrader.Upgrade(w, r, nil); err != nil {
+			t.Error(err)
+			return
+		}
+		<-t.Context().Done()
+	}))
+	served := make(chan error, 1)
+	go func() { served <- Serve(t.Context(), portal.URL, "key", nil, func() {}) }()
+	select {
+	case err := <-served:
+		if !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Minute):
+		t.Error("nobody noticed")
+	}
+}
+
 // done is closed when ch has told something.
 func done(ch <-chan error) <-chan struct{} {
 	d := make(chan struct{})
