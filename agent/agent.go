@@ -40,9 +40,17 @@ type agent struct {
 	filesDone chan struct{} // closed when files has ended
 	saver     *saver        // nil: nothing is kept for resume
 	studio    *studio       // nil: the work is a run
+	told      teller        // the run's spool, or the Studio's checkpoints
 
 	mu       sync.Mutex
 	finished time.Time // since when only the portal is waited for
+}
+
+// teller tells the portal of what the work brings about, also when it is away meanwhile.
+type teller interface {
+	// run tells until finish was called and all is told, or ctx is done.
+	run(ctx context.Context) error
+	finish()
 }
 
 // Run does the machine's work and returns when it is done and reported, or when nobody wants it any more (ErrOver), or can
@@ -161,6 +169,7 @@ func (a *agent) openFiles() (file io.Closer, err error) {
 		if a.studio, err = a.newStudio(); err != nil {
 			return nil, err
 		}
+		a.told = a.studio.reports
 		return a.studio.output, nil
 	}
 	a.launch = filepath.Join(a.Dir, "launch")
@@ -173,6 +182,7 @@ func (a *agent) openFiles() (file io.Closer, err error) {
 	}
 	a.spool = newSpool(a.portal, a.spec.RunID, a.Log)
 	a.spool.record = record
+	a.told = a.spool
 	return record, nil
 }
 
@@ -182,11 +192,7 @@ func (a *agent) report(alive context.Context, reporters *reporters, end platform
 		s.finish()
 	}
 	close(reporters.logsEnded)
-	if a.studio != nil {
-		a.studio.reports.finish()
-	} else {
-		a.spool.finish()
-	}
+	a.told.finish()
 	var reports []platform.Report
 	if a.store != nil {
 		if a.studio == nil {
@@ -255,11 +261,7 @@ func (a *agent) startReporters(alive context.Context, give context.CancelCauseFu
 		})
 	}
 	report(a.steps.run)
-	if a.studio != nil {
-		report(a.studio.reports.run)
-	} else {
-		report(a.spool.run)
-	}
+	report(a.told.run)
 	a.logs = map[platform.LogStream]*shipper{}
 	for stream, log := range a.logFiles() {
 		a.logs[stream] = newShipper(a.portal, stream, log.path, a.spec.LogOffsets)

@@ -67,19 +67,22 @@ func taskMemory(total int64) int64 {
 }
 
 // totalMemory reads the machine's memory in bytes.
-func totalMemory(meminfo string) (int64, error) {
+func totalMemory(meminfo string) (int64, error) { return readMemory(meminfo, "MemTotal") }
+
+// readMemory reads one of the kernel's numbers about memory, in bytes (proc_meminfo(5)).
+func readMemory(meminfo, name string) (int64, error) {
 	file, err := os.Open(meminfo)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "MemTotal:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no MemTotal", meminfo)
+	return 0, fmt.Errorf("%s has no %s", meminfo, name)
 }
 
 // homeFolders are in Nextflow's home, and outlive a run where the host does.

@@ -188,11 +188,10 @@ func (a *agent) keepEnd(end platform.EndReport, reports []platform.Report) error
 			failures = append(failures, err)
 		}
 	}
-	file := platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports}
 	if a.studio == nil {
 		failures = append(failures, putFile(ctx, a.store, a.kept(platform.KeptTrace), a.traceRecord()))
 	}
-	text, err := json.Marshal(file)
+	text, err := json.Marshal(platform.KeptEndFile{Report: end, Steps: a.steps.reported(), Reports: reports})
 	if err != nil {
 		return err
 	}

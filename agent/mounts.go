@@ -67,7 +67,7 @@ func (s *studio) mount(ctx context.Context, m platform.StudioMountSpec) error {
 // mountArgs is how the command is called (Mountpoint's documentation, CONFIGURATION.md). It finds the bucket's region itself, which
 // need not be the machine's. A container's user is not the one who mounts.
 func mountArgs(m platform.StudioMountSpec, folder string) []string {
-	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(m.URI, "s3://"), "/")
+	bucket, prefix, _ := platform.SplitS3(m.URI)
 	args := []string{bucket, folder}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		args = append(args, "--prefix="+prefix+"/") // in one, because it may begin with a dash

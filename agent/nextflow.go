@@ -239,6 +239,11 @@ func errorReport(path string) string {
 		report, _, _ := strings.Cut(text[i+len("ERROR ~ "):], "\n -- Check")
 		return strings.TrimSpace(report)
 	}
+	return lastLines(text)
+}
+
+// lastLines are the last lines of a text, as many as people look at.
+func lastLines(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"wherry/platform"
@@ -63,17 +61,15 @@ func howItEnded(name string, state *os.ProcessState) (end platform.EndReport) {
 
 // lastLines is the end of the log, from a position in it on.
 func (s *studio) lastLines(from int64) string {
-	path := filepath.Clean(s.output.Name())
 	info, err := s.output.Stat()
 	if err != nil {
 		return ""
 	}
-	text, err := tail(path, min(maxReport, max(0, info.Size()-from)))
+	text, err := tail(s.outputFile(), min(maxReport, max(0, info.Size()-from)))
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+	return lastLines(text)
 }
 
 // stoppedEnd says what stopped the session, where that was not its tool.

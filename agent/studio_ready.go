@@ -1,13 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
-
-	"wherry/platform"
 )
 
 const (
@@ -53,7 +52,7 @@ func newToolClient() *http.Client {
 // answers tells whether the tool is up: a refusal is an answer too.
 func (s *studio) answers(ctx context.Context, client *http.Client, port int) bool {
 	t := s.session.Template
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, readyPath(t)), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, cmp.Or(t.Ready, "/")), nil)
 	if err != nil {
 		return false
 	}
@@ -66,11 +65,4 @@ func (s *studio) answers(ctx context.Context, client *http.Client, port int) boo
 	}
 	resp.Body.Close()
 	return resp.StatusCode < http.StatusInternalServerError
-}
-
-func readyPath(t platform.StudioTemplate) string {
-	if t.Ready == "" {
-		return "/"
-	}
-	return t.Ready
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -108,21 +107,10 @@ func ownCPU() float64 {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds()
 }
 
-// usedMemory reads how many bytes of the machine's memory are in use.
+// usedMemory reads how many bytes of the machine's memory are in use; what the kernel does not tell is 0.
 func usedMemory(meminfo string) int64 {
-	text, err := os.ReadFile(meminfo)
-	if err != nil {
-		return 0
-	}
-	var total, available int64
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		var kib int64
-		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); n == 1 {
-			total = kib << 10
-		} else if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kib); n == 1 {
-			available = kib << 10
-		}
-	}
+	total, _ := totalMemory(meminfo)
+	available, _ := readMemory(meminfo, "MemAvailable")
 	return total - available
 }
 

@@ -27,6 +27,25 @@ func inData(name string) bool {
 	return first == dataFolder
 }
 
+// walkWorkspace calls visit for all of a workspace that is kept, in order, by its name in it. err is why something cannot be looked
+// at.
+func walkWorkspace(folder string, visit func(name string, d fs.DirEntry, err error) error) error {
+	return filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
+		name, relErr := filepath.Rel(folder, file)
+		switch {
+		case relErr != nil:
+			return relErr
+		case name == "." && err != nil:
+			return err
+		case inData(name) && err == nil && d.IsDir():
+			return fs.SkipDir
+		case inData(name):
+			return nil
+		}
+		return visit(name, d, err)
+	})
+}
+
 // workspaceArchive is what is known of an archive of a workspace.
 type workspaceArchive struct {
 	size, bytes, files int64    // of the archive, and of the files in it
@@ -48,18 +67,8 @@ func packWorkspace(to io.Writer, folder string) (workspaceArchive, error) {
 		return workspaceArchive{}, err
 	}
 	p := &packer{w: tar.NewWriter(zipped), root: root, first: map[inode]string{}}
-	err = filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
-		name, relErr := filepath.Rel(folder, file)
-		switch {
-		case relErr != nil:
-			return relErr
-		case name == "." && err != nil:
-			return err
-		case inData(name) && err == nil && d.IsDir():
-			return fs.SkipDir
-		case inData(name):
-			return nil
-		case err != nil:
+	err = walkWorkspace(folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
 			p.passOver(name, err)
 			return nil
 		}
@@ -226,18 +235,11 @@ func unpackWorkspace(from io.Reader, folder string) (made workspaceArchive, err 
 // counts as not there.
 func workspacePrint(ctx context.Context, folder string) (uint64, error) {
 	sum := fnv.New64a()
-	err := filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {
-		name, relErr := filepath.Rel(folder, file)
-		switch {
-		case relErr != nil || ctx.Err() != nil:
-			return errors.Join(relErr, context.Cause(ctx))
-		case name == "." && err != nil:
-			return err
-		case err != nil:
-			return nil
-		case inData(name) && d.IsDir():
-			return fs.SkipDir
-		case inData(name):
+	err := walkWorkspace(folder, func(name string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
 			return nil
 		}
 		if info, err := d.Info(); err == nil {

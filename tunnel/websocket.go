@@ -16,7 +16,7 @@ const (
 	openLimit = 20 * time.Second
 	// bufferSize is how many bytes are read at once, and masked and written by the agent. Less would cost more system calls. The
 	// portal masks nothing, so it writes a piece as it is, behind a small buffer for what is in front.
-	bufferSize, smallBufferSize = largeBuffer + 64, 4 << 10
+	bufferSize = largeBuffer + 64
 )
 
 // Refused is the portal's answer to a tunnel that it does not take.
@@ -51,7 +51,7 @@ func dialWebSocket(ctx context.Context, address, key string) (net.Conn, error) {
 
 // acceptWebSocket takes an agent's WebSocket.
 func acceptWebSocket(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
-	upgrader := websocket.Upgrader{HandshakeTimeout: openLimit, ReadBufferSize: bufferSize, WriteBufferSize: smallBufferSize}
+	upgrader := websocket.Upgrader{HandshakeTimeout: openLimit, ReadBufferSize: bufferSize, WriteBufferSize: smallBuffer}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return nil, err
