@@ -70,9 +70,12 @@ func (t *tx) retain(ctx context.Context, studioID string) error {
 	return err
 }
 
-// awaited are the checkpoints that Studios shall begin with that have saved nothing of their own.
-const awaited = `SELECT json_extract(s.config, '$.restore') FROM studios s WHERE s.deleted_at = 0 AND json_extract(s.config, '$.restore') <> ''
-	AND NOT EXISTS (SELECT 1 FROM checkpoints own WHERE own.studio_id = s.id)`
+// awaiting are the Studios that shall begin with a checkpoint and have saved nothing of their own, and awaited those checkpoints.
+const (
+	awaiting = ` FROM studios s WHERE s.deleted_at = 0 AND json_extract(s.config, '$.restore') <> ''
+		AND NOT EXISTS (SELECT 1 FROM checkpoints own WHERE own.studio_id = s.id)`
+	awaited = `SELECT json_extract(s.config, '$.restore')` + awaiting
+)
 
 // CheckpointsRemoved notes that the archives of unwanted checkpoints are gone, in the work directory of a machine's session.
 func (d *DB) CheckpointsRemoved(ctx context.Context, m platform.Machine, ids []string) error {
@@ -100,7 +103,7 @@ func (d *DB) Checkpoints(ctx context.Context, workspaceID int64, studioID string
 
 // Checkpoint reads a saved checkpoint of a workspace.
 func (d *DB) Checkpoint(ctx context.Context, workspaceID int64, id string) (platform.Checkpoint, error) {
-	c, err := scanCheckpoint(d.read.QueryRowContext(ctx, checkpointQuery+`WHERE s.workspace_id = ? AND k.id = ? AND k.state = ?`, workspaceID, id, platform.CheckpointSaved))
+	c, err := savedCheckpoint(ctx, d.read, workspaceID, id)
 	return c, notFound(err, "checkpoint")
 }
 
@@ -144,8 +147,7 @@ func (d *DB) NameCheckpoint(ctx context.Context, workspaceID int64, id, name str
 func (d *DB) DeleteCheckpoint(ctx context.Context, workspaceID int64, id string) error {
 	return d.changeCheckpoint(ctx, workspaceID, id, func(t *tx, c platform.Checkpoint) error {
 		var studio string
-		err := t.QueryRowContext(ctx, `SELECT name FROM studios WHERE workspace_id = ? AND deleted_at = 0 AND json_extract(config, '$.restore') = ?
-			AND NOT EXISTS (SELECT 1 FROM checkpoints own WHERE own.studio_id = studios.id)`, workspaceID, id).Scan(&studio)
+		err := t.QueryRowContext(ctx, `SELECT s.name`+awaiting+` AND s.workspace_id = ? AND json_extract(s.config, '$.restore') = ?`, workspaceID, id).Scan(&studio)
 		if err == nil {
 			return platform.Errorf(platform.CodeConflict, "%s shall begin with this checkpoint and has not yet. Start that Studio first, or let it begin with something else.", studio)
 		}
@@ -160,7 +162,7 @@ func (d *DB) DeleteCheckpoint(ctx context.Context, workspaceID int64, id string)
 // changeCheckpoint changes a saved checkpoint of a workspace.
 func (d *DB) changeCheckpoint(ctx context.Context, workspaceID int64, id string, change func(*tx, platform.Checkpoint) error) error {
 	return d.inTx(ctx, func(t *tx) error {
-		c, err := t.savedCheckpoint(ctx, workspaceID, id)
+		c, err := savedCheckpoint(ctx, t, workspaceID, id)
 		if err != nil {
 			return notFound(err, "checkpoint")
 		}
@@ -169,8 +171,8 @@ func (d *DB) changeCheckpoint(ctx context.Context, workspaceID int64, id string,
 	})
 }
 
-func (t *tx) savedCheckpoint(ctx context.Context, workspaceID int64, id string) (platform.Checkpoint, error) {
-	return scanCheckpoint(t.QueryRowContext(ctx, checkpointQuery+`WHERE s.workspace_id = ? AND k.id = ? AND k.state = ?`, workspaceID, id, platform.CheckpointSaved))
+func savedCheckpoint(ctx context.Context, q queryer, workspaceID int64, id string) (platform.Checkpoint, error) {
+	return scanCheckpoint(q.QueryRowContext(ctx, checkpointQuery+`WHERE s.workspace_id = ? AND k.id = ? AND k.state = ?`, workspaceID, id, platform.CheckpointSaved))
 }
 
 // toRestore tells which checkpoint a session of a Studio begins with; empty: none. It is the Studio's own newest; before it has
@@ -201,7 +203,7 @@ func (t *tx) checkRestore(ctx context.Context, s platform.Studio, env platform.C
 	if s.Config.Restore == "" {
 		return nil
 	}
-	c, err := t.savedCheckpoint(ctx, s.WorkspaceID, s.Config.Restore)
+	c, err := savedCheckpoint(ctx, t, s.WorkspaceID, s.Config.Restore)
 	if errors.Is(err, sql.ErrNoRows) {
 		return platform.FieldErrors{"restore": "This checkpoint is not there any more. Choose another, or none."}
 	}

@@ -12,11 +12,14 @@ import (
 // warmFresh is how lately the agent of a warm machine must have asked for work, so that some is given to it.
 const warmFresh = time.Minute
 
+// isWarm holds for machines that have no work. It is written as in the index machines_warm, which SQLite uses for nothing else.
+const isWarm = `run_id IS NULL AND studio_session_id IS NULL`
+
 // takeWarm gives work to a warm machine of its environment, if one waits that was started as the environment is now.
 func (t *tx) takeWarm(ctx context.Context, env platform.ComputeEnv, w workOf) (m platform.Machine, ok bool, err error) {
 	m, err = scanMachine(t.QueryRowContext(ctx, `UPDATE machines SET run_id = nullif(?1, ''), studio_session_id = nullif(?6, ''),
 		next_step_at = min(next_step_at - 1, ?2) WHERE id =
-		(SELECT id FROM machines WHERE compute_env_id = ?3 AND run_id IS NULL AND studio_session_id IS NULL AND state = 'booting' AND heartbeat_at > ?4 AND digest = ?5
+		(SELECT id FROM machines WHERE compute_env_id = ?3 AND `+isWarm+` AND state = 'booting' AND heartbeat_at > ?4 AND digest = ?5
 		AND end_asked_at = 0 ORDER BY id LIMIT 1) RETURNING `+machineColumns, w.runID, millis(t.now), env.ID, millis(t.now.Add(-warmFresh)), env.MachineDigest(), w.sessionID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, false, nil
@@ -31,7 +34,7 @@ func (t *tx) takeWarm(ctx context.Context, env platform.ComputeEnv, w workOf) (m
 
 // WarmMachines lists an environment's machines that have no work and are still wanted, the oldest first.
 func (d *DB) WarmMachines(ctx context.Context, envID string) ([]platform.Machine, error) {
-	return all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE compute_env_id = ? AND run_id IS NULL AND studio_session_id IS NULL
+	return all(ctx, d.read, scanMachine, `SELECT `+machineColumns+` FROM machines WHERE compute_env_id = ? AND `+isWarm+`
 		AND state IN ('wanted', 'requested', 'booting') ORDER BY id`, envID)
 }
 
@@ -39,7 +42,7 @@ func (d *DB) WarmMachines(ctx context.Context, envID string) ([]platform.Machine
 func (d *DB) AddWarmMachine(ctx context.Context, env platform.ComputeEnv, most int) error {
 	return d.inTx(ctx, func(t *tx) error {
 		var n int
-		err := t.QueryRowContext(ctx, `SELECT count(*) FROM machines WHERE compute_env_id = ? AND run_id IS NULL AND studio_session_id IS NULL
+		err := t.QueryRowContext(ctx, `SELECT count(*) FROM machines WHERE compute_env_id = ? AND `+isWarm+`
 			AND state IN ('wanted', 'requested', 'booting') AND digest = ?`, env.ID, env.MachineDigest()).Scan(&n)
 		if err != nil || n >= most {
 			return err
@@ -51,7 +54,7 @@ func (d *DB) AddWarmMachine(ctx context.Context, env platform.ComputeEnv, most i
 
 // WarmFailures counts an environment's warm machines that failed to start since a time.
 func (d *DB) WarmFailures(ctx context.Context, envID string, since time.Time) (n int, err error) {
-	err = d.read.QueryRowContext(ctx, `SELECT count(*) FROM machines WHERE compute_env_id = ? AND run_id IS NULL AND studio_session_id IS NULL AND failure <> '' AND state_since > ?`,
+	err = d.read.QueryRowContext(ctx, `SELECT count(*) FROM machines WHERE compute_env_id = ? AND `+isWarm+` AND failure <> '' AND state_since > ?`,
 		envID, millis(since)).Scan(&n)
 	return n, err
 }
@@ -60,7 +63,7 @@ func (d *DB) WarmFailures(ctx context.Context, envID string, since time.Time) (n
 func (d *DB) EnvsWithWarm(ctx context.Context) ([]platform.ComputeEnv, error) {
 	return all(ctx, d.read, scanComputeEnv, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE
 		(status = 'AVAILABLE' AND json_extract(config, '$.warmInstances') > 0) OR id IN (SELECT compute_env_id FROM machines
-		WHERE run_id IS NULL AND studio_session_id IS NULL AND state IN ('wanted', 'requested', 'booting')) ORDER BY id`)
+		WHERE `+isWarm+` AND state IN ('wanted', 'requested', 'booting')) ORDER BY id`)
 }
 
 // AskEnd notes that a warm machine shall end. Of one that has work, that is ended instead (AskCancel, AskStudioStop).
@@ -68,7 +71,7 @@ func (d *DB) AskEnd(ctx context.Context, workspaceID int64, machineID, userName 
 	return d.inTx(ctx, func(t *tx) error {
 		err := t.exec(ctx, platform.Errorf(platform.CodeConflict, "This machine has ended, or has been given work."),
 			`UPDATE machines SET end_asked_at = ?1, end_asked_by = ?2, next_step_at = min(next_step_at - 1, ?1)
-			WHERE id = ?3 AND workspace_id = ?4 AND run_id IS NULL AND studio_session_id IS NULL AND state <> 'terminated'`, millis(t.now), userName, machineID, workspaceID)
+			WHERE id = ?3 AND workspace_id = ?4 AND `+isWarm+` AND state <> 'terminated'`, millis(t.now), userName, machineID, workspaceID)
 		t.change(workspaceID, "", platform.ChangeMachine)
 		return err
 	})
