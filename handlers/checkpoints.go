@@ -25,14 +25,11 @@ func (h *Handlers) NameCheckpoint(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := platform.CleanCheckpointName(c.FormValue("name"))
-	if errs, other := fieldErrors(err); errs != nil || other != nil {
-		if other == nil {
-			other = platform.Errorf(platform.CodeInvalid, "The checkpoint's name cannot be that. %s", errs["name"])
-		}
-		return other
+	errs, err := fieldErrors(h.DB.NameCheckpoint(c.Request().Context(), s.WorkspaceID, k.ID, c.FormValue("name")))
+	if errs != nil {
+		err = platform.Errorf(platform.CodeInvalid, "The checkpoint's name cannot be that. %s", errs["name"])
 	}
-	if err := h.DB.NameCheckpoint(c.Request().Context(), s.WorkspaceID, k.ID, name); err != nil {
+	if err != nil {
 		return err
 	}
 	return redirect(c, studioPath(c, s), "checkpoint-named")

@@ -35,35 +35,33 @@ func (h *Handlers) Workspace(c echo.Context) error {
 
 // RunByID sends on to a run of whatever workspace the user is in.
 func (h *Handlers) RunByID(c echo.Context) error {
-	user, _ := User(c)
-	ctx := c.Request().Context()
-	members, err := h.DB.Memberships(ctx, user.ID)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if r, err := h.DB.Run(ctx, m.Workspace.ID, c.Param("run")); err == nil {
-			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/runs/"+r.ID)
-		}
-	}
-	return platform.Errorf(platform.CodeNotFound, "There is no such run in your workspaces.")
+	return h.sendOn(c, "run", func(m platform.Member) (path string, err error) {
+		r, err := h.DB.Run(c.Request().Context(), m.Workspace.ID, c.Param("run"))
+		return "/runs/" + r.ID, err
+	})
 }
 
 // StudioByID leads from a Studio's own origin, which knows its id alone, to where a member connects to it.
 func (h *Handlers) StudioByID(c echo.Context) error {
+	return h.sendOn(c, "Studio", func(m platform.Member) (path string, err error) {
+		s, err := h.DB.Studio(c.Request().Context(), m.Workspace.ID, c.Param("studio"))
+		return "/studios/" + s.ID + "/connect?way=" + url.QueryEscape(c.QueryParam("way")), err // which browser asks (web/studios)
+	})
+}
+
+// sendOn leads to a page of the first of the user's workspaces in which find finds what was asked for.
+func (h *Handlers) sendOn(c echo.Context, what string, find func(platform.Member) (path string, err error)) error {
 	user, _ := User(c)
-	ctx := c.Request().Context()
-	members, err := h.DB.Memberships(ctx, user.ID)
+	members, err := h.DB.Memberships(c.Request().Context(), user.ID)
 	if err != nil {
 		return err
 	}
 	for _, m := range members {
-		if s, err := h.DB.Studio(ctx, m.Workspace.ID, c.Param("studio")); err == nil {
-			way := url.QueryEscape(c.QueryParam("way")) // which browser asks (web/studios)
-			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/studios/"+s.ID+"/connect?way="+way)
+		if path, err := find(m); err == nil {
+			return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+path)
 		}
 	}
-	return platform.Errorf(platform.CodeNotFound, "There is no such Studio in your workspaces.")
+	return platform.Errorf(platform.CodeNotFound, "There is no such %s in your workspaces.", what)
 }
 
 // Health tells a load balancer or monitor whether the portal can work.

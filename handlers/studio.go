@@ -191,11 +191,12 @@ func (h *Handlers) ExtendStudio(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	hours := formNumber(c, "hours")
-	if hours < 1 || hours > platform.MaxLifespanHours {
-		return platform.Errorf(platform.CodeInvalid, "A Studio is extended by 1 to %d hours.", platform.MaxLifespanHours)
+	_, err = h.DB.ExtendStudio(c.Request().Context(), s.WorkspaceID, s.ID, formNumber(c, "hours"))
+	errs, err := fieldErrors(err)
+	if errs != nil {
+		err = platform.Errorf(platform.CodeInvalid, "A Studio is extended by 1 to %d hours.", platform.MaxLifespanHours)
 	}
-	if _, err := h.DB.ExtendStudio(c.Request().Context(), s.WorkspaceID, s.ID, hours); err != nil {
+	if err != nil {
 		return err
 	}
 	return redirect(c, studioPath(c, s), "studio-extended")

@@ -89,10 +89,7 @@ func (j *Jobs) Run(ctx context.Context) {
 	environments := newLoop(j, "environments", j.environments(), j.stepEnvironment)
 	defer j.DB.Subscribe(func(c platform.Change) {
 		switch c.Kind {
-		case platform.ChangeStudio: // often only what it uses
-			launch.poke()
-			watch.poke()
-		case platform.ChangeRun, platform.ChangeMachine:
+		case platform.ChangeRun, platform.ChangeStudio, platform.ChangeMachine:
 			launch.poke()
 			watch.poke()
 			teardown.poke()

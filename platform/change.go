@@ -13,8 +13,7 @@ const (
 	ChangeLaunch  ChangeKind = "pipelines"
 
 	ChangeCredentials ChangeKind = "credentials"
-	ChangeStudio      ChangeKind = "studio"  // a Studio, its session or its checkpoints
-	ChangeMembers     ChangeKind = "members" // who belongs to a workspace, and with which role
+	ChangeStudio      ChangeKind = "studio" // a Studio, its session or its checkpoints
 )
 
 // Change is one line of the journal of changes, which is written in the same transaction as what it tells of. Pages follow

@@ -163,11 +163,7 @@ func (a *API) Sync(c echo.Context) error {
 	}
 	limit := time.NewTimer(min(max(req.Wait, 0), platform.MaxSyncWait))
 	defer limit.Stop()
-	for {
-		now, err := a.wanted(ctx, m.ID)
-		if err != nil {
-			return err
-		}
+	for now := first; ; {
 		if now.cancel != req.Cancel || !now.stopAt.Equal(first.stopAt) {
 			return c.JSON(http.StatusOK, now.answer())
 		}
@@ -179,6 +175,9 @@ func (a *API) Sync(c echo.Context) error {
 			return c.JSON(http.StatusOK, now.answer())
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if now, err = a.wanted(ctx, m.ID); err != nil {
+			return err
 		}
 	}
 }

@@ -39,7 +39,7 @@ const originPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; for
 
 // refuse answers with a problem: a page for people, words for programs. Trouble that may pass is looked at again by the page.
 func (s *Studios) refuse(w http.ResponseWriter, r *http.Request, p problem) {
-	page := views.StudioOrigin{Title: p.title, Words: p.words, Portal: s.PortalURL + "/", Style: stylePath + strings.TrimPrefix(static.URL("app.css"), "/static/")}
+	page := views.StudioOrigin{Title: p.title, Words: p.words, Portal: s.PortalURL + "/"}
 	if id, ours := s.Origins.find(r.Host); ours && id != "" {
 		page.Portal = s.portalPage(id)
 	}
@@ -50,8 +50,7 @@ func (s *Studios) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 // notRunning says where a Studio stands that cannot be opened now. Its page opens it once it can.
 func (s *Studios) notRunning(w http.ResponseWriter, r *http.Request, studio platform.Studio) {
 	page := views.StudioOrigin{Title: studio.Name + " " + stateTitles[studio.State()], Words: stateWords[studio.State()], Portal: s.portalPage(studio.ID),
-		Reload: studio.State() == platform.StudioStarting || studio.State() == platform.StudioBuilding,
-		Style:  stylePath + strings.TrimPrefix(static.URL("app.css"), "/static/")}
+		Reload: studio.State() == platform.StudioStarting || studio.State() == platform.StudioBuilding}
 	if studio.State().Ended() && studio.Session != nil && studio.Session.Message != "" {
 		page.Words = studio.Session.Message + " Start it again from the portal: it begins with the files that it kept."
 	}
@@ -89,6 +88,7 @@ func (s *Studios) answer(w http.ResponseWriter, r *http.Request, status int, pag
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
+	page.Style = stylePath + strings.TrimPrefix(static.URL("app.css"), "/static/")
 	if err := views.StudioOriginPage(page).Render(r.Context(), w); err != nil {
 		s.Log.Debug("answering on a Studio's origin", "error", err)
 	}
