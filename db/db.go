@@ -127,6 +127,7 @@ type tx struct {
 	*sql.Tx
 	now     time.Time
 	changes []platform.Change
+	audits  []audited
 }
 
 // inTx runs f in a write transaction, commits when it returns nil, and then tells subscribers.
@@ -141,6 +142,9 @@ func (d *DB) inTx(ctx context.Context, f func(*tx) error) error {
 		return err
 	}
 	if err := t.journal(ctx); err != nil {
+		return err
+	}
+	if err := d.writeAudit(ctx, t); err != nil {
 		return err
 	}
 	d.commit.Lock()

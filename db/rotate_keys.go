@@ -119,7 +119,7 @@ func (d *DB) sealAnew(ctx context.Context, c sealedColumn, after string, r *Rota
 		rows, err := all(ctx, t, func(s scanner) (row sealedRow, err error) {
 			err = s.Scan(&row.id, &row.sealed)
 			return row, err
-		}, `SELECT id, `+c.column+` FROM `+c.table+` WHERE id > ? AND `+c.column+` <> '' AND `+keyIDOf(c.column)+` <> ? ORDER BY id LIMIT ?`, after, r.KeyID, sealBatch)
+		}, `SELECT CAST(id AS TEXT) AS place, `+c.column+` FROM `+c.table+` WHERE place > ? AND `+c.column+` <> '' AND `+keyIDOf(c.column)+` <> ? ORDER BY place LIMIT ?`, after, r.KeyID, sealBatch)
 		if err != nil {
 			return err
 		}

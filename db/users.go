@@ -8,11 +8,16 @@ import (
 	"wherry/platform"
 )
 
-const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at`
+const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at, users.admin, users.disabled_at`
 
 func scanUser(s scanner) (u platform.User, err error) {
-	err = s.Scan(&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created})
+	err = s.Scan(userFields(&u)...)
 	return u, err
+}
+
+// userFields are where the userColumns go.
+func userFields(u *platform.User) []any {
+	return []any{&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created}, &u.Admin, timeColumn{&u.Disabled}}
 }
 
 // UserCount tells how many users there are; with none the portal shows its set-up page.
@@ -47,7 +52,7 @@ func (d *DB) SetUp(ctx context.Context, s platform.SetUp, passwordHash string) (
 			return platform.Errorf(platform.CodeConflict, "This portal has been set up already. Sign in instead.")
 		}
 		m = platform.Member{Role: platform.RoleOwner,
-			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC()},
+			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC(), Admin: true},
 			Workspace: platform.Workspace{Name: s.Workspace, FullName: s.Workspace, Organization: platform.Organization{Name: s.Organization, FullName: s.Organization}}}
 		return t.insertFirstMember(ctx, &m)
 	})
@@ -61,7 +66,7 @@ func (t *tx) insertFirstMember(ctx context.Context, m *platform.Member) error {
 		query string
 		args  []any
 	}{
-		{&m.User.ID, `INSERT INTO users (user_name, email, password_hash, created_at) VALUES (?, ?, ?, ?) RETURNING id`,
+		{&m.User.ID, `INSERT INTO users (user_name, email, password_hash, created_at, password_at, admin) VALUES (?1, ?2, ?3, ?4, ?4, 1) RETURNING id`,
 			[]any{m.User.UserName, m.User.Email, m.User.PasswordHash, millis(t.now)}},
 		{&w.Organization.ID, `INSERT INTO organizations (name, full_name, created_at) VALUES (?, ?, ?) RETURNING id`,
 			[]any{w.Organization.Name, w.Organization.FullName, millis(t.now)}},

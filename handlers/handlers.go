@@ -56,6 +56,7 @@ const (
 	keyMachine = "machine"
 	keyUser    = "user"
 	keyCSRF    = "csrf"
+	keyOrg     = "organization-member"
 )
 
 // SetMember leaves who is signed in and in which workspace.
@@ -63,6 +64,14 @@ func SetMember(c echo.Context, m platform.Member) { c.Set(keyMember, m) }
 
 // Member is who is signed in, on routes whose permission is asked in a workspace.
 func Member(c echo.Context) platform.Member { return c.Get(keyMember).(platform.Member) }
+
+// SetOrganizationMember leaves who is signed in and in which organization.
+func SetOrganizationMember(c echo.Context, m platform.OrganizationMember) { c.Set(keyOrg, m) }
+
+// OrganizationMember is who is signed in, on routes whose permission is asked in an organization.
+func OrganizationMember(c echo.Context) platform.OrganizationMember {
+	return c.Get(keyOrg).(platform.OrganizationMember)
+}
 
 // SetUser leaves who is signed in and the session's CSRF token.
 func SetUser(c echo.Context, u platform.User, csrf string) {

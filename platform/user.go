@@ -22,6 +22,8 @@ type User struct {
 	Email        string // unique, lower case
 	PasswordHash string // argon2id in PHC form; empty for someone who signs in by link only
 	Created      time.Time
+	Admin        bool      // administers the portal
+	Disabled     time.Time // since then nobody comes in as this user; zero: they may
 }
 
 // Organization owns workspaces.
@@ -45,6 +47,16 @@ type Member struct {
 	Workspace Workspace
 	Role      Role
 }
+
+// OrganizationMember is a user as one organization sees them.
+type OrganizationMember struct {
+	User         User
+	Organization Organization
+	Role         OrgRole
+}
+
+// Can tells whether the member's role includes a permission in the organization.
+func (m OrganizationMember) Can(p Permission) bool { return m.Role.Can(p) }
 
 // Can tells whether the member's role includes a permission.
 func (m Member) Can(p Permission) bool { return m.Role.Can(p) }

@@ -156,7 +156,7 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/agent/checkpoints/removed", platform.ByAgent, a.CheckpointsRemoved},
 
 		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
-		{http.MethodGet, "/api/user-info", platform.ByAgent, a.UserInfo},
+		{http.MethodGet, "/api/user-info", platform.ByClient, a.UserInfo},
 		{http.MethodPost, "/api/trace/create", platform.ByAgent, a.TraceCreate},
 		{http.MethodPut, "/api/trace/:workflow/begin", platform.ByAgent, a.TraceBegin},
 		{http.MethodPut, "/api/trace/:workflow/progress", platform.ByAgent, a.TraceProgress},
