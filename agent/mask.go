@@ -90,19 +90,14 @@ func formsOf(secret string) (forms []string) {
 	if utf8.RuneCountInString(strings.TrimSpace(secret)) < minMasked {
 		return nil
 	}
-	for line := range strings.Lines(secret) {
-		if line = strings.TrimSpace(line); utf8.RuneCountInString(line) >= minMasked {
-			forms = append(forms, line)
-			forms = append(forms, escaped(line)...)
+	for _, text := range []string{secret, inTask.Replace(secret)} {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); utf8.RuneCountInString(line) >= minMasked {
+				forms = append(append(forms, line), escaped(line)...)
+			}
 		}
-	}
-	forms = append(forms, base64Forms(secret)...)
-	if trimmed := strings.TrimSpace(secret); trimmed != secret {
-		forms = append(forms, base64Forms(trimmed)...)
-	}
-	whole := strings.TrimSpace(secret)
-	if strings.Contains(whole, "\n") {
-		forms = append(forms, escaped(whole)...) // its short lines, too
+		whole := strings.TrimSpace(text)
+		forms = slices.Concat(forms, escaped(whole), base64Forms(text), base64Forms(whole)) // escaped, its short lines are in one with others
 	}
 	return slices.DeleteFunc(forms, func(f string) bool { return len(f) < minMasked || strings.Contains(f, "\n") })
 }
@@ -132,6 +127,9 @@ func escaped(text string) []string {
 var (
 	inHTML  = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;")
 	inShell = strings.NewReplacer("'", `'\''`)
+	// inTask is what bash makes of a pipeline's secret where Nextflow gives it to a task: there it stands between double quotes in
+	// which only $ is escaped (nextflow.util.Escape.variable, Nextflow 24.10).
+	inTask = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `"`, "")
 )
 
 // Widths at which base64 is broken into lines: base64(1), and PEM (RFC 7468).
