@@ -14,6 +14,7 @@ import (
 
 // allow lets only those through to a route who have the permission that it declares.
 func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.countKnown(p, next)
 	return func(c echo.Context) error {
 		switch {
 		case p == platform.ByAgent:
