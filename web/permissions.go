@@ -15,6 +15,7 @@ import (
 
 // allow lets only those through to a route who have the permission that it declares, and says to the audit log who they are.
 func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.countKnown(p, next)
 	return func(c echo.Context) error {
 		actAs(c, platform.Actor{Kind: platform.ActorNobody})
 		switch {
