@@ -123,6 +123,9 @@ func (h *Handlers) TestCredentials(c echo.Context) error {
 
 // CredentialsTestResult tells what a test came to, or that it goes on.
 func (h *Handlers) CredentialsTestResult(c echo.Context) error {
+	if _, err := h.credentialsParam(c); err != nil {
+		return err
+	}
 	return h.answerTest(c, c.Param("token"))
 }
 

@@ -46,6 +46,8 @@ type Server struct {
 	Monitor Monitor
 
 	sessions *sessionStore
+	// reached answers for the handlers of all routes where it is set: tests see by it who gets as far as a handler.
+	reached func(Route) echo.HandlerFunc
 }
 
 // Handler returns the server's routes behind its middleware, and beside them the Studios' own origins. It completes s.Pages with
@@ -64,6 +66,9 @@ func (s *Server) Handler() http.Handler {
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS))
 	for _, r := range s.routes() {
+		if s.reached != nil {
+			r.Handler = s.reached(r)
+		}
 		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(r.bodyLimit()))
 		if r.Method == http.MethodGet && !r.stream() {
 			e.HEAD(r.Path, s.allow(r.Permission, r.Handler)) // monitors ask so; net/http leaves the body away
