@@ -36,6 +36,8 @@ type settings struct {
 	proxies  []netip.Prefix // WHERRY_TRUSTED_PROXIES: whose X-Forwarded-For counts
 	key      db.KeySource   // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
+	auditRetention time.Duration // WHERRY_AUDIT_RETENTION: for how long entries of the audit log are kept; 0: for ever
+
 	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
 
 	// The names of these two are those that users of the reference platform have in their deployments.
@@ -74,6 +76,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	}
 	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
+	}
+	if s.auditRetention, err = readAuditRetention(envOr("WHERRY_AUDIT_RETENTION", "0")); err != nil {
+		return s, nil, err
 	}
 	if s.studios, err = readStudioSettings(); err != nil {
 		return s, nil, err

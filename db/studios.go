@@ -30,7 +30,10 @@ func (d *DB) AddStudio(ctx context.Context, s *platform.Studio) error {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, added.ID, added.WorkspaceID, added.UserID, added.ComputeEnvID, added.Name, added.Description, added.Private,
 			toJSON(added.Config), millis(t.now), millis(t.now))
 		t.changeStudio(added.WorkspaceID, added.ID)
-		return studioNameTaken(err, added.Name)
+		if err != nil {
+			return studioNameTaken(err, added.Name)
+		}
+		return t.auditStudio("studio.add", nil, &added)
 	})
 	if err == nil {
 		*s = added
@@ -77,7 +80,10 @@ func (d *DB) UpdateStudio(ctx context.Context, s platform.Studio) error {
 		_, err = t.ExecContext(ctx, `UPDATE studios SET compute_env_id = ?, name = ?, description = ?, private = ?, config = ?, updated_at = ?, version = version + 1
 			WHERE id = ?`, s.ComputeEnvID, s.Name, s.Description, s.Private, toJSON(s.Config), millis(t.now), s.ID)
 		t.changeStudio(s.WorkspaceID, s.ID)
-		return studioNameTaken(err, s.Name)
+		if err != nil {
+			return studioNameTaken(err, s.Name)
+		}
+		return t.auditStudio("studio.update", &was, &s)
 	})
 }
 
@@ -100,6 +106,9 @@ func (d *DB) DeleteStudio(ctx context.Context, workspaceID int64, id string) err
 			return err
 		}
 		t.changeStudio(workspaceID, id)
+		if err := t.auditStudio("studio.delete", &s, nil); err != nil {
+			return err
+		}
 		_, err = t.ExecContext(ctx, `UPDATE checkpoints SET state = ? WHERE studio_id = ? AND state = ?`, platform.CheckpointUnwanted, id, platform.CheckpointSaved)
 		return err
 	})

@@ -108,13 +108,18 @@ func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell
 	if err != nil {
 		return s, err
 	}
+	s.User = &user
 	for _, m := range members {
 		s.Workspaces = append(s.Workspaces, m.Workspace)
 	}
 	if m, ok := c.Get(keyMember).(platform.Member); ok {
 		s.Member = &m
 	}
-	return s, nil
+	if m, ok := c.Get(keyOrg).(platform.OrganizationMember); ok {
+		s.Organization = &m.Organization
+	}
+	s.Organizations, err = h.DB.OrganizationsOf(c.Request().Context(), user.ID)
+	return s, err
 }
 
 // live makes the page follow the journal from now on. It is called before what the page shows is read, so that a change

@@ -143,6 +143,13 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/credentials/:credentials/trust.json", platform.EditCredentials, p.TrustPolicyFile},
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
+		{http.MethodGet, "/orgs/:organization/audit", platform.ViewAudit, p.OrganizationAudit},
+		{http.MethodGet, "/orgs/:organization/audit/export/:format", platform.ViewAudit, p.ExportOrganizationAudit},
+		{http.MethodGet, "/orgs/:organization/audit/:seq", platform.ViewAudit, p.OrganizationAuditEntry},
+		{http.MethodGet, "/admin/audit", platform.AdministerPortal, p.PortalAudit},
+		{http.MethodGet, "/admin/audit/export/:format", platform.AdministerPortal, p.ExportPortalAudit},
+		{http.MethodGet, "/admin/audit/:seq", platform.AdministerPortal, p.PortalAuditEntry},
+
 		{http.MethodGet, "/agent/download/:arch", platform.Public, a.Download},
 		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
 		{http.MethodPost, "/agent/boot/:machine", platform.Public, a.Boot},
