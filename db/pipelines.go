@@ -36,6 +36,9 @@ func (d *DB) Pipeline(ctx context.Context, workspaceID, id int64) (platform.Pipe
 // AddPipeline saves a new pipeline and gives it its id.
 func (d *DB) AddPipeline(ctx context.Context, p *platform.Pipeline) error {
 	return d.inTx(ctx, func(t *tx) error {
+		if err := t.checkPipelineSecrets(ctx, *p); err != nil {
+			return err
+		}
 		p.Created = t.now.UTC()
 		err := t.QueryRowContext(ctx, `INSERT INTO pipelines (workspace_id, name, description, launch, created_at) VALUES (?, ?, ?, ?, ?) RETURNING id`,
 			p.WorkspaceID, p.Name, p.Description, toJSON(p.Launch), millis(t.now)).Scan(&p.ID)
@@ -47,6 +50,9 @@ func (d *DB) AddPipeline(ctx context.Context, p *platform.Pipeline) error {
 // UpdatePipeline saves a changed pipeline.
 func (d *DB) UpdatePipeline(ctx context.Context, p platform.Pipeline) error {
 	return d.inTx(ctx, func(t *tx) error {
+		if err := t.checkPipelineSecrets(ctx, p); err != nil {
+			return err
+		}
 		err := t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted meanwhile."),
 			`UPDATE pipelines SET name = ?, description = ?, launch = ? WHERE id = ? AND workspace_id = ?`,
 			p.Name, p.Description, toJSON(p.Launch), p.ID, p.WorkspaceID)

@@ -54,6 +54,9 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err := t.checkSpend(ctx, r.WorkspaceID); err != nil {
 		return m, err
 	}
+	if _, err := launchSecrets(ctx, t, *r); err != nil {
+		return m, err
+	}
 	r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
 	_, err = t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id,
 		relaunch_of, relaunches) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,

@@ -155,6 +155,8 @@ var notices = map[string]string{
 	"checkpoint-named":     "The checkpoint's name was saved.",
 	"checkpoint-deleted":   "The checkpoint was deleted.",
 	"signed-out":           "You are signed out.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
 }
 
 // render answers with a page or a fragment.

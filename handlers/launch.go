@@ -54,7 +54,7 @@ func (h *Handlers) showLaunchForm(c echo.Context, status int, f views.LaunchForm
 	if err != nil {
 		return err
 	}
-	if err := h.addEnvs(c, &f); err != nil {
+	if err := h.addChoices(c, &f); err != nil {
 		return err
 	}
 	return render(c, status, views.LaunchPage(s, f))

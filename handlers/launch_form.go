@@ -27,6 +27,9 @@ func readLaunch(c echo.Context) views.LaunchForm {
 	for _, p := range strings.FieldsFunc(f.Profiles, func(r rune) bool { return r == ',' || r == ' ' }) {
 		f.Launch.ConfigProfiles = append(f.Launch.ConfigProfiles, p)
 	}
+	if form, err := c.FormParams(); err == nil { // it was read above
+		f.Launch.UserSecrets, f.Launch.WorkspaceSecrets = form["userSecrets"], form["workspaceSecrets"]
+	}
 	var err error
 	if f.Launch.Environment, err = platform.ParseEnvironment(f.Environment); err != nil {
 		f.Errors["environment"] = err.Error()
@@ -41,6 +44,14 @@ func readLaunch(c echo.Context) views.LaunchForm {
 func showLaunch(l platform.Launch) views.LaunchForm {
 	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", "),
 		TimeLimit: platform.FormatTimeLimit(l.TimeLimit)}
+}
+
+// addChoices offers what a launch may choose from.
+func (h *Handlers) addChoices(c echo.Context, f *views.LaunchForm) error {
+	if err := h.addEnvs(c, f); err != nil {
+		return err
+	}
+	return h.addSecrets(c, f)
 }
 
 // addEnvs offers the workspace's environments that take runs, and chooses the first where none was.

@@ -84,7 +84,7 @@ func (h *Handlers) showPipeline(c echo.Context, status int, id int64, f views.La
 	if err != nil {
 		return err
 	}
-	if err := h.addEnvs(c, &f); err != nil {
+	if err := h.addChoices(c, &f); err != nil {
 		return err
 	}
 	return render(c, status, views.PipelinePage(s, id, f))

@@ -49,13 +49,15 @@ type Spec struct {
 	Launch      Launch `json:"launch"`     // RunName, WorkDir and, with Resume, SessionID are always set
 	ParamsJSON  string `json:"paramsJson"` // the parameters as JSON; "" for none
 	// The environment's own parts; the launch's come after them.
-	EnvConfigText string              `json:"envConfigText,omitempty"`
-	EnvPreRun     string              `json:"envPreRun,omitempty"`
-	EnvPostRun    string              `json:"envPostRun,omitempty"`
-	Environment   []Env               `json:"environment,omitempty"` // merged
-	Secrets       map[string]string   `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
-	LogOffsets    map[LogStream]int64 `json:"logOffsets,omitempty"`  // bytes that the portal already has
-	Cloud         CloudSpec           `json:"cloud,omitzero"`
+	EnvConfigText string            `json:"envConfigText,omitempty"`
+	EnvPreRun     string            `json:"envPreRun,omitempty"`
+	EnvPostRun    string            `json:"envPostRun,omitempty"`
+	Environment   []Env             `json:"environment,omitempty"` // merged
+	Secrets       map[string]string `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
+	// PipelineSecrets are Nextflow's secrets by their names, as the pipeline's directive "secret" uses them.
+	PipelineSecrets map[string]string   `json:"pipelineSecrets,omitempty"`
+	LogOffsets      map[LogStream]int64 `json:"logOffsets,omitempty"` // bytes that the portal already has
+	Cloud           CloudSpec           `json:"cloud,omitzero"`
 	// Studio is the work where it is no run; then, of the above, only Environment, LogOffsets, Cloud and Launch.WorkDir count.
 	Studio *StudioSpec `json:"studio,omitempty"`
 }

@@ -143,6 +143,19 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/credentials/:credentials/trust.json", platform.EditCredentials, p.TrustPolicyFile},
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
+		{http.MethodGet, ws + "/secrets", platform.ViewSecrets, p.Secrets},
+		{http.MethodGet, ws + "/secrets/new", platform.EditSecrets, p.NewSecret},
+		{http.MethodPost, ws + "/secrets", platform.EditSecrets, p.AddSecret},
+		{http.MethodGet, ws + "/secrets/:secret/edit", platform.EditSecrets, p.EditSecret},
+		{http.MethodPost, ws + "/secrets/:secret", platform.EditSecrets, p.UpdateSecret},
+		{http.MethodPost, ws + "/secrets/:secret/delete", platform.EditSecrets, p.DeleteSecret},
+		{http.MethodGet, "/account/secrets", platform.SignedIn, p.OwnSecrets},
+		{http.MethodGet, "/account/secrets/new", platform.SignedIn, p.NewOwnSecret},
+		{http.MethodPost, "/account/secrets", platform.SignedIn, p.AddOwnSecret},
+		{http.MethodGet, "/account/secrets/:secret/edit", platform.SignedIn, p.EditOwnSecret},
+		{http.MethodPost, "/account/secrets/:secret", platform.SignedIn, p.UpdateOwnSecret},
+		{http.MethodPost, "/account/secrets/:secret/delete", platform.SignedIn, p.DeleteOwnSecret},
+
 		{http.MethodGet, "/agent/download/:arch", platform.Public, a.Download},
 		{http.MethodPost, "/agent/claim", platform.Public, a.Claim},
 		{http.MethodPost, "/agent/boot/:machine", platform.Public, a.Boot},
@@ -157,6 +170,13 @@ func (s *Server) routes() []Route {
 
 		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
 		{http.MethodGet, "/api/user-info", platform.ByClient, a.UserInfo},
+		// Without a workspaceId, the client's own secrets are meant; with one, the role there is asked by the handler.
+		{http.MethodGet, "/api/pipeline-secrets", platform.SignedIn, a.PipelineSecrets},
+		{http.MethodPost, "/api/pipeline-secrets", platform.SignedIn, a.CreatePipelineSecret},
+		{http.MethodGet, "/api/pipeline-secrets/validate", platform.SignedIn, a.ValidatePipelineSecret},
+		{http.MethodGet, "/api/pipeline-secrets/:secret", platform.SignedIn, a.DescribePipelineSecret},
+		{http.MethodPut, "/api/pipeline-secrets/:secret", platform.SignedIn, a.UpdatePipelineSecret},
+		{http.MethodDelete, "/api/pipeline-secrets/:secret", platform.SignedIn, a.DeletePipelineSecret},
 		{http.MethodPost, "/api/trace/create", platform.ByAgent, a.TraceCreate},
 		{http.MethodPut, "/api/trace/:workflow/begin", platform.ByAgent, a.TraceBegin},
 		{http.MethodPut, "/api/trace/:workflow/progress", platform.ByAgent, a.TraceProgress},
