@@ -60,7 +60,10 @@ func (d *DB) AddComputeEnv(ctx context.Context, env *platform.ComputeEnv) error 
 		if err := d.keepAccessToken(ctx, t, c); err != nil {
 			return err
 		}
-		return t.needCredentials(ctx, c)
+		if err := t.needCredentials(ctx, c); err != nil {
+			return err
+		}
+		return t.labelEnv(ctx, c)
 	})
 	if err == nil {
 		*env = c
@@ -98,8 +101,19 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was pl
 			return computeEnvNameTaken(err, c.Name)
 		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
-		return d.keepAccessToken(ctx, t, c)
+		if err := d.keepAccessToken(ctx, t, c); err != nil {
+			return err
+		}
+		return t.labelEnv(ctx, c)
 	})
+}
+
+// labelEnv gives an environment its labels, which must leave room for Wherry's own tags of a machine.
+func (t *tx) labelEnv(ctx context.Context, c platform.ComputeEnv) error {
+	if err := t.setLabels(ctx, c.WorkspaceID, platform.LabelsComputeEnv, c.ID, c.LabelIDs); err != nil {
+		return err
+	}
+	return t.checkTags(ctx, c, platform.LabelsComputeEnv, c.ID)
 }
 
 func computeEnvNameTaken(err error, name string) error {

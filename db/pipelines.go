@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"wherry/platform"
@@ -43,7 +44,10 @@ func (d *DB) AddPipeline(ctx context.Context, p *platform.Pipeline) error {
 		err := t.QueryRowContext(ctx, `INSERT INTO pipelines (workspace_id, name, description, launch, created_at) VALUES (?, ?, ?, ?, ?) RETURNING id`,
 			p.WorkspaceID, p.Name, p.Description, toJSON(p.Launch), millis(t.now)).Scan(&p.ID)
 		t.change(p.WorkspaceID, "", platform.ChangeLaunch)
-		return pipelineNameTaken(err, p.Name)
+		if err != nil {
+			return pipelineNameTaken(err, p.Name)
+		}
+		return t.labelPipeline(ctx, *p)
 	})
 }
 
@@ -57,8 +61,15 @@ func (d *DB) UpdatePipeline(ctx context.Context, p platform.Pipeline) error {
 			`UPDATE pipelines SET name = ?, description = ?, launch = ? WHERE id = ? AND workspace_id = ?`,
 			p.Name, p.Description, toJSON(p.Launch), p.ID, p.WorkspaceID)
 		t.change(p.WorkspaceID, "", platform.ChangeLaunch)
-		return pipelineNameTaken(err, p.Name)
+		if err != nil {
+			return pipelineNameTaken(err, p.Name)
+		}
+		return t.labelPipeline(ctx, p)
 	})
+}
+
+func (t *tx) labelPipeline(ctx context.Context, p platform.Pipeline) error {
+	return t.setLabels(ctx, p.WorkspaceID, platform.LabelsPipeline, strconv.FormatInt(p.ID, 10), p.Launch.LabelIDs)
 }
 
 func pipelineNameTaken(err error, name string) error {
@@ -72,7 +83,11 @@ func pipelineNameTaken(err error, name string) error {
 func (d *DB) DeletePipeline(ctx context.Context, workspaceID, id int64) error {
 	return d.inTx(ctx, func(t *tx) error {
 		t.change(workspaceID, "", platform.ChangeLaunch)
-		return t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted already."),
+		err := t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted already."),
 			`DELETE FROM pipelines WHERE workspace_id = ? AND id = ?`, workspaceID, id)
+		if err != nil {
+			return err
+		}
+		return t.unlabel(ctx, platform.LabelsPipeline, strconv.FormatInt(id, 10))
 	})
 }

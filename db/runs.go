@@ -71,12 +71,27 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err != nil {
 		return m, err
 	}
+	if err := t.labelRun(ctx, *r, env); err != nil {
+		return m, err
+	}
 	defer t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
 	m, warm, err := t.takeWarm(ctx, env, workOf{runID: r.ID})
 	if warm || err != nil {
 		return m, err
 	}
 	return t.addMachine(ctx, env, workOf{runID: r.ID})
+}
+
+// labelRun gives a new run its labels.
+func (t *tx) labelRun(ctx context.Context, r platform.Run, env platform.ComputeEnv) error {
+	err := t.setLabels(ctx, r.WorkspaceID, platform.LabelsRun, r.ID, r.Launch.LabelIDs)
+	if err == nil && r.RelaunchOf != "" {
+		err = t.labelRelaunch(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return t.checkTags(ctx, env, platform.LabelsRun, r.ID)
 }
 
 // useComputeEnv reads an environment in which work starts now. One that is not available is an error at computeEnvId.
@@ -128,6 +143,7 @@ func (d *DB) LivingRuns(ctx context.Context) ([]platform.Run, error) {
 type RunFilter struct {
 	Text   string              // in the run's name, pipeline's name or address, or user's name
 	States []platform.RunState // empty: all
+	Label  int64               // the run has the label with this id; 0: whatever
 	Before string              // ids older than this one; empty: from the newest
 	Limit  int
 }
@@ -144,6 +160,10 @@ func (d *DB) Runs(ctx context.Context, workspaceID int64, f RunFilter) ([]platfo
 		for _, s := range f.States {
 			args = append(args, s)
 		}
+	}
+	if f.Label != 0 {
+		where = append(where, `EXISTS (SELECT 1 FROM label_uses WHERE kind = 'run' AND of_id = r.id AND label_id = ?)`)
+		args = append(args, f.Label)
 	}
 	if f.Before != "" {
 		where, args = append(where, "r.id < ?"), append(args, f.Before)

@@ -49,6 +49,9 @@ type Launch struct {
 	// Of two with one name the user's own counts.
 	UserSecrets      []string `json:"userSecrets,omitempty"`
 	WorkspaceSecrets []string `json:"workspaceSecrets,omitempty"`
+	// LabelIDs are the labels that the run, or the saved pipeline, is to have. They are not kept here: they can be changed later, and
+	// are read by db's Labels methods. nil: those that it has stay.
+	LabelIDs []int64 `json:"-"`
 }
 
 var (

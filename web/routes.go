@@ -143,6 +143,13 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, ws + "/credentials/:credentials/trust.json", platform.EditCredentials, p.TrustPolicyFile},
 		{http.MethodPost, ws + "/credentials/:credentials/delete", platform.EditCredentials, p.DeleteCredentials},
 
+		{http.MethodGet, ws + "/labels", platform.ViewLabels, p.Labels},
+		{http.MethodGet, ws + "/labels/new", platform.EditLabels, p.NewLabel},
+		{http.MethodPost, ws + "/labels", platform.EditLabels, p.AddLabel},
+		{http.MethodGet, ws + "/labels/:label/edit", platform.EditLabels, p.EditLabel},
+		{http.MethodPost, ws + "/labels/:label", platform.EditLabels, p.UpdateLabel},
+		{http.MethodPost, ws + "/labels/:label/delete", platform.EditLabels, p.DeleteLabel},
+		{http.MethodPost, ws + "/runs/:run/labels", platform.LaunchRuns, p.SetRunLabels},
 		{http.MethodGet, ws + "/secrets", platform.ViewSecrets, p.Secrets},
 		{http.MethodGet, ws + "/secrets/new", platform.EditSecrets, p.NewSecret},
 		{http.MethodPost, ws + "/secrets", platform.EditSecrets, p.AddSecret},
