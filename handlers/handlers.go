@@ -155,6 +155,11 @@ var notices = map[string]string{
 	"checkpoint-named":     "The checkpoint's name was saved.",
 	"checkpoint-deleted":   "The checkpoint was deleted.",
 	"signed-out":           "You are signed out.",
+	"label-saved":          "The label was saved. Machines that are started from now on have it as a tag.",
+	"label-deleted":        "The label was deleted, and taken off whatever had it.",
+	"run-labels-saved":     "The labels of the run were saved.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
 }
 
 // render answers with a page or a fragment.
