@@ -108,13 +108,18 @@ func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell
 	if err != nil {
 		return s, err
 	}
+	s.User = &user
 	for _, m := range members {
 		s.Workspaces = append(s.Workspaces, m.Workspace)
 	}
 	if m, ok := c.Get(keyMember).(platform.Member); ok {
 		s.Member = &m
 	}
-	return s, nil
+	if m, ok := c.Get(keyOrg).(platform.OrganizationMember); ok {
+		s.Organization = &m.Organization
+	}
+	s.Organizations, err = h.DB.OrganizationsOf(c.Request().Context(), user.ID)
+	return s, err
 }
 
 // live makes the page follow the journal from now on. It is called before what the page shows is read, so that a change
@@ -150,6 +155,11 @@ var notices = map[string]string{
 	"checkpoint-named":     "The checkpoint's name was saved.",
 	"checkpoint-deleted":   "The checkpoint was deleted.",
 	"signed-out":           "You are signed out.",
+	"label-saved":          "The label was saved. Machines that are started from now on have it as a tag.",
+	"label-deleted":        "The label was deleted, and taken off whatever had it.",
+	"run-labels-saved":     "The labels of the run were saved.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
 }
 
 // render answers with a page or a fragment.
