@@ -31,6 +31,7 @@ type settings struct {
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
 	studios  studioSettings
+	signIn   signInSettings
 	key      db.KeySource // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
 	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
@@ -73,6 +74,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
 	}
 	if s.studios, err = readStudioSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.signIn, err = readSignInSettings(); err != nil {
 		return s, nil, err
 	}
 	return s, flags.Args(), s.check()

@@ -59,6 +59,22 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, "/sign-in/link", platform.Public, p.SignInLinkForm},
 		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
 		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
+
+		{http.MethodGet, "/account", platform.SignedIn, p.Account},
+		{http.MethodGet, "/account/confirm", platform.SignedIn, p.ConfirmForm},
+		{http.MethodPost, "/account/confirm", platform.SignedIn, p.Confirm},
+		{http.MethodGet, "/account/password", platform.SignedIn, p.PasswordForm},
+		{http.MethodPost, "/account/password", platform.SignedIn, p.SetPassword},
+		{http.MethodGet, "/account/email", platform.SignedIn, p.EmailForm},
+		{http.MethodPost, "/account/email", platform.SignedIn, p.SetEmail},
+		{http.MethodPost, "/account/sessions/revoke", platform.SignedIn, p.RevokeOtherSessions},
+		{http.MethodPost, "/account/sessions/revoke-all", platform.SignedIn, p.SignOutEverywhere},
+		{http.MethodPost, "/account/sessions/:session/revoke", platform.SignedIn, p.RevokeSession},
+		{http.MethodGet, "/account/tokens", platform.SignedIn, p.AccessTokens},
+		{http.MethodGet, "/account/tokens/new", platform.SignedIn, p.NewAccessToken},
+		{http.MethodPost, "/account/tokens", platform.SignedIn, p.AddAccessToken},
+		{http.MethodPost, "/account/tokens/:token/revoke", platform.SignedIn, p.RevokeAccessToken},
+
 		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
 		{http.MethodGet, "/studios/:studio", platform.SignedIn, p.StudioByID},
 
@@ -157,6 +173,10 @@ func (s *Server) routes() []Route {
 
 		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
 		{http.MethodGet, "/api/user-info", platform.ByClient, a.UserInfo},
+		{http.MethodGet, "/api/tokens", platform.SignedIn, a.Tokens},
+		{http.MethodPost, "/api/tokens", platform.SignedIn, a.CreateToken},
+		{http.MethodDelete, "/api/tokens/delete-all", platform.SignedIn, a.DeleteAllTokens},
+		{http.MethodDelete, "/api/tokens/:tokenId", platform.SignedIn, a.DeleteToken},
 		{http.MethodPost, "/api/trace/create", platform.ByAgent, a.TraceCreate},
 		{http.MethodPut, "/api/trace/:workflow/begin", platform.ByAgent, a.TraceBegin},
 		{http.MethodPut, "/api/trace/:workflow/progress", platform.ByAgent, a.TraceProgress},
