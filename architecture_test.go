@@ -135,7 +135,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	names := regexp.MustCompile(`"((?:WHERRY|TOWER)_[A-Z_]+)"`)
 	found := 0
-	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go"} {
+	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go", "sign_in_settings.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -66,6 +66,7 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if p.db, err = db.OpenWith(ctx, s.data, s.key); err != nil {
 		return p, err
 	}
+	p.db.SessionTimes = s.signIn.sessions
 	key, err := p.db.MachineKey(ctx)
 	if err != nil {
 		return p, err

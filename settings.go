@@ -33,6 +33,7 @@ type settings struct {
 	log      *slog.Logger
 	studios  studioSettings
 	tls      tlsSettings
+	signIn   signInSettings
 	proxies  []netip.Prefix // WHERRY_TRUSTED_PROXIES: whose X-Forwarded-For counts
 	key      db.KeySource   // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
@@ -84,6 +85,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, err
 	}
 	if s.tls, err = readTLSSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.signIn, err = readSignInSettings(); err != nil {
 		return s, nil, err
 	}
 	if s.proxies, err = readTrustedProxies(); err != nil {

@@ -66,7 +66,8 @@ func (s *Server) Handler() http.Handler {
 	if s.Studios == nil {
 		s.Studios = studios.New(studios.Config{DB: s.DB, Log: s.Log})
 	}
-	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
+	s.Pages.BeginSession, s.Pages.RenewSession, s.Pages.EndSession = s.sessions.begin, s.sessions.renew, s.sessions.end
+	s.Pages.HTTPS = s.HTTPS
 	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
 	s.Monitor.begin(s.Hub)
 	s.limits, s.bodyTime, s.pieceTime, s.flood = newLimits(&s.Monitor), bodyTime, pieceTime, rate.Sometimes{First: 1, Interval: time.Second}
