@@ -44,7 +44,6 @@ var nobodysChange = map[string]string{
 	"UseSignInLink":      "the session that it begins has an entry",
 	"UserByToken":        "a token is used; what is done with it has entries",
 	"Writable":           "a probe",
-
 }
 
 // method is what a function of this package calls.
