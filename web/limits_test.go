@@ -91,7 +91,7 @@ func TestUsersAreLimitedInAllTheirWindows(t *testing.T) {
 		func() (int, string) { return s.get(one, ws+"/launchpad") },
 		func() (int, string) { return s.get(two, "/nothing") },
 		func() (int, string) { return s.get(two, "/orgs/lab/workspaces/other/runs") }, // of no workspace of theirs
-		func() (int, string) { return s.post(one, ws+"/launch", nil) },                 // without the form's token
+		func() (int, string) { return s.post(one, ws+"/launch", nil) },                // without the form's token
 	} {
 		if status, page := ask(); status == http.StatusTooManyRequests {
 			t.Errorf("request %d: %s", i, page)
