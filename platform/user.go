@@ -70,7 +70,7 @@ func (s *SetUp) Clean() error {
 	s.Organization = strings.TrimSpace(s.Organization)
 	s.Workspace = strings.TrimSpace(s.Workspace)
 	errs := FieldErrors{}
-	if !emailForm.MatchString(s.Email) || len(s.Email) > MaxEmailLength {
+	if !emailForm.MatchString(s.Email) || len(s.Email) > MaxEmailLength || !plain(s.Email, "") {
 		errs.Add("email", "Enter an e-mail address such as ada@example.org.")
 	}
 	checkPlaceName(errs, "userName", s.UserName)
