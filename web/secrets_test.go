@@ -61,8 +61,8 @@ func (s *site) requested(runID string) platform.Machine {
 	return m
 }
 
-// audited lists "action target before after" of the audit log, oldest first.
-func (s *site) audited(action string) (lines []string) {
+// auditLines lists "action target before after" of the audit log, oldest first.
+func (s *site) auditLines(action string) (lines []string) {
 	s.t.Helper()
 	raw, err := sql.Open("sqlite", filepath.Join(s.data, db.FileName))
 	must(s.t, err)
@@ -152,7 +152,7 @@ func TestASecretIsSavedReplacedAndDeletedAndNeverShown(t *testing.T) {
 		}
 	}
 	s.nowhere(canary)
-	if got := s.audited("pipeline-secret.%"); len(got) != 6 || strings.Contains(strings.Join(got, ""), canary) || !strings.Contains(got[1], `"secretChanged":true`) {
+	if got := s.auditLines("pipeline-secret.%"); len(got) != 6 || strings.Contains(strings.Join(got, ""), canary) || !strings.Contains(got[1], `"secretChanged":true`) {
 		t.Errorf("the audit log: %q", got)
 	}
 }
@@ -216,7 +216,7 @@ func TestARunIsGivenTheSecretsThatItsLaunchChose(t *testing.T) {
 		}
 	}
 	want := `pipeline-secret.use brisk_thames  {"userName":"ada","userSecrets":["BOTH"],"workspaceSecrets":["BOTH","TEAM"]}`
-	if got := s.audited("pipeline-secret.use"); len(got) != 1 || got[0] != want {
+	if got := s.auditLines("pipeline-secret.use"); len(got) != 1 || got[0] != want {
 		t.Errorf("the audit log: %q, want %q", got, want)
 	}
 	s.nowhere(canary)
@@ -271,7 +271,7 @@ func TestASecretThatIsDeletedBeforeTheStartEndsTheRunWithClearWords(t *testing.T
 	if end := platform.StoppedEnd(r); end.State != platform.RunFailed || !strings.Contains(end.ErrorMessage, "deleted meanwhile") || !strings.Contains(end.ErrorMessage, "TEAM") {
 		t.Errorf("%+v", end)
 	}
-	if used := s.audited("pipeline-secret.use"); len(used) != 0 {
+	if used := s.auditLines("pipeline-secret.use"); len(used) != 0 {
 		t.Errorf("%q", used)
 	}
 }
