@@ -57,24 +57,22 @@ func setSecurityHeaders(h http.Header, path string, https bool) {
 	}
 }
 
-// formsAlone takes the values of a form from what was sent as the form, and never from the address, so that no link can put in what
+// readForm takes the values of a form from what was sent as the form, and never from the address, so that no link can put in what
 // a form has left out.
-func formsAlone(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		if r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get(echo.HeaderContentType), echo.MIMEApplicationForm) {
-			return next(c)
-		}
-		if err := r.ParseForm(); err != nil {
-			var told *echo.HTTPError
-			if errors.As(err, &told) {
-				return err // it is too large
-			}
-			return echo.NewHTTPError(http.StatusBadRequest, "What was sent is not a form.")
-		}
-		r.Form = r.PostForm
-		return next(c)
+func readForm(c echo.Context) error {
+	r := c.Request()
+	if r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get(echo.HeaderContentType), echo.MIMEApplicationForm) {
+		return nil
 	}
+	if err := r.ParseForm(); err != nil {
+		var told *echo.HTTPError
+		if errors.As(err, &told) {
+			return err // it is too large
+		}
+		return echo.NewHTTPError(http.StatusBadRequest, "What was sent is not a form.")
+	}
+	r.Form = r.PostForm
+	return nil
 }
 
 // logRequests writes one line a request. Queries are left out: they may hold a sign-in link's token.

@@ -80,7 +80,7 @@ func (s *Server) Handler() http.Handler {
 		if s.reached != nil {
 			r.Handler = s.reached(r)
 		}
-		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(r.bodyLimit()), formsAlone)
+		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(r.bodyLimit()))
 		if r.Method == http.MethodGet && !r.stream() {
 			e.HEAD(r.Path, s.allow(r.Permission, r.Handler)) // monitors ask so; net/http leaves the body away
 		}
