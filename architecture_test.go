@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"outbound":              {},
 	"oidc":                  {"outbound", "platform"},
 	"oidc/oidctest":         {},
+	"mail":                  {"outbound", "platform"},
 	"db":                    {"platform"},
 	"agent":                 {"cloud/processes", "tunnel", "platform"},
 	"tunnel":                {},
