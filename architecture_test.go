@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"metrics":               {},
 	"examples":              {},
 	"bench":                 {},
+	"packaging/sbom":        {},
 	"cloud":                 {"platform"},
 	"cloud/processes":       {},
 	"cloud/local":           {"cloud", "cloud/processes", "platform"},
