@@ -64,10 +64,13 @@ func (d *DB) AddComputeEnv(ctx context.Context, env *platform.ComputeEnv) error 
 			return err
 		}
 		c.HasAccessToken = !c.AccessToken.IsZero()
-		if err := t.auditComputeEnv("compute-env.add", nil, &c); err != nil {
+		if err := t.needCredentials(ctx, c); err != nil {
 			return err
 		}
-		return t.needCredentials(ctx, c)
+		if err := t.labelEnv(ctx, c); err != nil {
+			return err
+		}
+		return t.auditComputeEnv("compute-env.add", nil, &c)
 	})
 	if err == nil {
 		*env = c
@@ -115,12 +118,23 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was pl
 		if err := d.keepAccessToken(ctx, t, c); err != nil {
 			return err
 		}
+		if err := t.labelEnv(ctx, c); err != nil {
+			return err
+		}
 		is, err := t.computeEnv(ctx, c.ID)
 		if err != nil {
 			return err
 		}
 		return t.auditComputeEnv("compute-env.update", &before, &is)
 	})
+}
+
+// labelEnv gives an environment its labels, which must leave room for Wherry's own tags of a machine.
+func (t *tx) labelEnv(ctx context.Context, c platform.ComputeEnv) error {
+	if err := t.setLabels(ctx, c.WorkspaceID, platform.LabelsComputeEnv, c.ID, c.LabelIDs); err != nil {
+		return err
+	}
+	return t.checkTags(ctx, c, platform.LabelsComputeEnv, c.ID)
 }
 
 func computeEnvNameTaken(err error, name string) error {

@@ -54,6 +54,9 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err := t.checkSpend(ctx, r.WorkspaceID); err != nil {
 		return m, err
 	}
+	if _, err := launchSecrets(ctx, t, *r); err != nil {
+		return m, err
+	}
 	r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
 	_, err = t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id,
 		relaunch_of, relaunches) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
@@ -66,6 +69,9 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	}
 	env, err := t.useComputeEnv(ctx, r.WorkspaceID, r.ComputeEnvID)
 	if err != nil {
+		return m, err
+	}
+	if err := t.labelRun(ctx, *r, env); err != nil {
 		return m, err
 	}
 	if err := t.auditLaunch(*r); err != nil {
@@ -88,6 +94,18 @@ func (t *tx) auditLaunch(r platform.Run) error {
 	is, err := runFields(r)
 	t.audit(audited{action: action, workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: is})
 	return err
+}
+
+// labelRun gives a new run its labels.
+func (t *tx) labelRun(ctx context.Context, r platform.Run, env platform.ComputeEnv) error {
+	err := t.setLabels(ctx, r.WorkspaceID, platform.LabelsRun, r.ID, r.Launch.LabelIDs)
+	if err == nil && r.RelaunchOf != "" {
+		err = t.labelRelaunch(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return t.checkTags(ctx, env, platform.LabelsRun, r.ID)
 }
 
 // useComputeEnv reads an environment in which work starts now. One that is not available is an error at computeEnvId.
@@ -139,6 +157,7 @@ func (d *DB) LivingRuns(ctx context.Context) ([]platform.Run, error) {
 type RunFilter struct {
 	Text   string              // in the run's name, pipeline's name or address, or user's name
 	States []platform.RunState // empty: all
+	Label  int64               // the run has the label with this id; 0: whatever
 	Before string              // ids older than this one; empty: from the newest
 	Limit  int
 }
@@ -155,6 +174,10 @@ func (d *DB) Runs(ctx context.Context, workspaceID int64, f RunFilter) ([]platfo
 		for _, s := range f.States {
 			args = append(args, s)
 		}
+	}
+	if f.Label != 0 {
+		where = append(where, `EXISTS (SELECT 1 FROM label_uses WHERE kind = 'run' AND of_id = r.id AND label_id = ?)`)
+		args = append(args, f.Label)
 	}
 	if f.Before != "" {
 		where, args = append(where, "r.id < ?"), append(args, f.Before)

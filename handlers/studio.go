@@ -41,6 +41,9 @@ func (h *Handlers) showStudio(c echo.Context, status int, studio platform.Studio
 	if err != nil {
 		return err
 	}
+	if v.Labels, err = h.DB.LabelsOn(c.Request().Context(), platform.LabelsStudio, studio.ID); err != nil {
+		return err
+	}
 	v.Problem, s.Title = problem, views.StudioTitle(studio, v.Now)
 	if part := c.QueryParam("part"); part != "" {
 		return h.showStudioPart(c, s, v, part)

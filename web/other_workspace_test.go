@@ -26,7 +26,11 @@ func (s *site) things() map[string]string {
 	must(s.t, s.db.AddCredentials(ctx, &creds))
 	pipeline := platform.Pipeline{WorkspaceID: s.member.Workspace.ID, Name: "a", Launch: platform.Launch{Pipeline: "nextflow-io/hello"}}
 	must(s.t, s.db.AddPipeline(ctx, &pipeline))
-	return map[string]string{"run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
+	secret := platform.PipelineSecret{Owner: platform.SecretsOwner{WorkspaceID: s.member.Workspace.ID}, Name: "a", Value: platform.NewSecret("secret")}
+	must(s.t, s.db.AddPipelineSecret(ctx, &secret))
+	label := platform.WorkspaceLabel{WorkspaceID: s.member.Workspace.ID, Name: "a"}
+	must(s.t, s.db.AddLabel(ctx, &label))
+	return map[string]string{"label": fmt.Sprint(label.ID), "secret": fmt.Sprint(secret.ID), "run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
 		"credentials": creds.ID, "pipeline": fmt.Sprint(pipeline.ID), "task": "1", "stream": "stdout", "file": ".command.sh", "token": platform.NewID()}
 }
 

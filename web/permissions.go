@@ -15,6 +15,7 @@ import (
 
 // allow lets only those through to a route who have the permission that it declares, and says to the audit log who they are.
 func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.countKnown(p, next)
 	return func(c echo.Context) error {
 		actAs(c, platform.Actor{Kind: platform.ActorNobody})
 		switch {
@@ -55,11 +56,13 @@ func (s *Server) findUser(c echo.Context) error {
 	if err != nil || session.IsNew {
 		return err
 	}
-	user, err := s.DB.UserByID(c.Request().Context(), session.Values[valueUser].(int64))
+	about := session.Values[valueSession].(platform.Session)
+	user, err := s.DB.UserByID(c.Request().Context(), about.UserID)
 	if err != nil || !user.Disabled.IsZero() {
 		return err
 	}
-	handlers.SetUser(c, user, session.Values[valueCSRF].(string))
+	handlers.SetUser(c, user, about.CSRF)
+	handlers.SetSession(c, about)
 	actAs(c, platform.Actor{Kind: platform.ActorUser, UserID: user.ID, UserName: user.UserName})
 	return nil
 }

@@ -8,6 +8,7 @@ ALTER TABLE sessions ADD COLUMN id TEXT NOT NULL DEFAULT ''; -- by which people 
 ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN user_agent TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN method TEXT NOT NULL DEFAULT ''; -- how it was begun: platform.SignInMethod
+ALTER TABLE sessions ADD COLUMN confirmed_at INTEGER NOT NULL DEFAULT 0; -- when it was last proved who is there
 UPDATE sessions SET id = lower(hex(randomblob(10)));
 
 -- A second factor: time-based one-time passwords (RFC 6238).

@@ -133,6 +133,9 @@ func (a *API) runSpec(ctx context.Context, m platform.Machine) (platform.Spec, e
 		EnvConfigText: platform.TaskEnvironmentConfig(env.Config.TaskEnvironment()) + env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
 		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment)}
 	spec.Launch.RunName, spec.Launch.WorkDir = run.Name, run.WorkDir
+	if spec.PipelineSecrets, err = a.DB.UsePipelineSecrets(asMachine(ctx, m.ID), run); err != nil {
+		return spec, err
+	}
 	if env.Platform != platform.PlatformLocal {
 		spec.Cloud = env.CloudSpec()
 	}
