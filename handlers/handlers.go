@@ -37,9 +37,12 @@ type Handlers struct {
 	// Price is what an hour of an environment's machine costs; the zero Price where that is not known.
 	Price func(platform.ComputeEnv) platform.Price
 
-	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
-	BeginSession func(c echo.Context, userID int64) error
+	// BeginSession signs a user in, and EndSession out, by the browser's cookie; RenewSession gives it another token, because it was
+	// just proved who is there. web/ knows how.
+	BeginSession func(c echo.Context, userID int64, how platform.SignInMethod) error
+	RenewSession func(c echo.Context) error
 	EndSession   func(c echo.Context) error
+	HTTPS        bool // the portal's address begins with https
 
 	SignIns *SignInLimit
 
@@ -63,7 +66,17 @@ const (
 	keyUser    = "user"
 	keyCSRF    = "csrf"
 	keyOrg     = "organization-member"
+	keySession = "session"
 )
+
+// SetSession leaves the browser's session.
+func SetSession(c echo.Context, s platform.Session) { c.Set(keySession, s) }
+
+// Session is the browser's session, on routes for users that are no API.
+func Session(c echo.Context) platform.Session {
+	s, _ := c.Get(keySession).(platform.Session)
+	return s
+}
 
 // SetMember leaves who is signed in and in which workspace.
 func SetMember(c echo.Context, m platform.Member) { c.Set(keyMember, m) }
@@ -178,6 +191,16 @@ var notices = map[string]string{
 	"joined":               "Welcome. You have what the invitation gives.",
 	"user-saved":           "The user was saved.",
 	"sessions-ended":       "The sessions were ended.",
+	"label-saved":          "The label was saved. Machines that are started from now on have it as a tag.",
+	"label-deleted":        "The label was deleted, and taken off whatever had it.",
+	"run-labels-saved":     "The labels of the run were saved.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
+	"password-set":         "The password was saved. Your sessions in other browsers have ended.",
+	"email-set":            "The e-mail address was saved.",
+	"session-revoked":      "The session was ended.",
+	"sessions-revoked":     "All your other sessions were ended.",
+	"token-revoked":        "The access token was revoked.",
 }
 
 // render answers with a page or a fragment.

@@ -82,7 +82,7 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 		}
 		return h.showInvitation(c, http.StatusUnprocessableEntity, v)
 	}
-	if err := h.BeginSession(c, user.ID); err != nil {
+	if err := h.BeginSession(c, user.ID, platform.SignInByInvitation); err != nil {
 		return err
 	}
 	return h.welcome(c, user, i)

@@ -39,6 +39,7 @@ type ComputeEnv struct {
 	Attempts       int       // failed attempts at the present step
 	CheckAsked     time.Time // when someone asked for a check; zero: nobody does
 	Version        int64     // counts the changes that people saved; a change is made to the version that was read
+	LabelIDs       []int64   // that it is to have, where it is saved; nil: those that it has stay
 }
 
 // InCloud tells whether the environment's machines are in somebody's account, and not on the portal's own host.

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -44,6 +45,13 @@ type Launch struct {
 	TimeLimit int `json:"timeLimit,omitempty"`
 	// RelaunchInterrupted launches the run again, and resumes it, when its platform takes the machine away.
 	RelaunchInterrupted bool `json:"relaunchInterrupted,omitempty"`
+	// UserSecrets and WorkspaceSecrets name the pipeline secrets that the run is given: of who launches it, and of the workspace.
+	// Of two with one name the user's own counts.
+	UserSecrets      []string `json:"userSecrets,omitempty"`
+	WorkspaceSecrets []string `json:"workspaceSecrets,omitempty"`
+	// LabelIDs are the labels that the run, or the saved pipeline, is to have. They are not kept here: they can be changed later, and
+	// are read by db's Labels methods. nil: those that it has stay.
+	LabelIDs []int64 `json:"-"`
 }
 
 var (
@@ -92,6 +100,8 @@ func (l *Launch) Clean() error {
 	checkTextSize(errs, "preRunScript", l.PreRunScript)
 	checkTextSize(errs, "postRunScript", l.PostRunScript)
 	checkEnvironment(errs, "environment", l.Environment)
+	checkSecretNames(errs, "userSecrets", l.UserSecrets)
+	checkSecretNames(errs, "workspaceSecrets", l.WorkspaceSecrets)
 	if l.SessionID != "" && !sessionPattern.MatchString(l.SessionID) {
 		errs.Add("sessionId", "This is not a Nextflow session id.")
 	}
@@ -127,6 +137,7 @@ func (l *Launch) trim() {
 	for _, s := range []*string{&l.ParamsText, &l.ConfigText, &l.PreRunScript, &l.PostRunScript} {
 		*s = strings.ReplaceAll(*s, "\r\n", "\n") // browsers send CRLF, bash chokes on it
 	}
+	l.UserSecrets, l.WorkspaceSecrets = distinct(l.UserSecrets), distinct(l.WorkspaceSecrets)
 }
 
 func checkPipeline(errs FieldErrors, pipeline string) {
@@ -260,6 +271,7 @@ func RelaunchOf(r Run, resume bool) Launch {
 	}
 	l.Environment = append([]Env(nil), l.Environment...)
 	l.ConfigProfiles = append([]string(nil), l.ConfigProfiles...)
+	l.UserSecrets, l.WorkspaceSecrets = slices.Clone(l.UserSecrets), slices.Clone(l.WorkspaceSecrets)
 	return l
 }
 
