@@ -26,16 +26,16 @@ func (s *site) things() map[string]string {
 	must(s.t, s.db.AddCredentials(ctx, &creds))
 	pipeline := platform.Pipeline{WorkspaceID: s.member.Workspace.ID, Name: "a", Launch: platform.Launch{Pipeline: "nextflow-io/hello"}}
 	must(s.t, s.db.AddPipeline(ctx, &pipeline))
+	secret := platform.PipelineSecret{Owner: platform.SecretsOwner{WorkspaceID: s.member.Workspace.ID}, Name: "a", Value: platform.NewSecret("secret")}
+	must(s.t, s.db.AddPipelineSecret(ctx, &secret))
+	label := platform.WorkspaceLabel{WorkspaceID: s.member.Workspace.ID, Name: "a"}
+	must(s.t, s.db.AddLabel(ctx, &label))
 	team := platform.Team{OrganizationID: s.member.Workspace.Organization.ID, Name: "divers"}
 	must(s.t, s.db.AddTeam(ctx, &team))
 	must(s.t, s.db.SetTeamParticipant(ctx, s.member, team.ID, platform.RoleView))
 	invitation := platform.Invitation{Organization: s.member.Workspace.Organization, InvitedBy: s.member.User, WorkspaceID: s.member.Workspace.ID, Role: platform.RoleView}
 	must(s.t, s.db.AddInvitation(ctx, &invitation, platform.HashToken("a")))
-	secret := platform.PipelineSecret{Owner: platform.SecretsOwner{WorkspaceID: s.member.Workspace.ID}, Name: "a", Value: platform.NewSecret("secret")}
-	must(s.t, s.db.AddPipelineSecret(ctx, &secret))
-	label := platform.WorkspaceLabel{WorkspaceID: s.member.Workspace.ID, Name: "a"}
-	must(s.t, s.db.AddLabel(ctx, &label))
-	return map[string]string{"user": fmt.Sprint(s.member.User.ID), "team": fmt.Sprint(team.ID), "invitation": invitation.ID, "label": fmt.Sprint(label.ID), "secret": fmt.Sprint(secret.ID), "run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
+	return map[string]string{"label": fmt.Sprint(label.ID), "secret": fmt.Sprint(secret.ID), "user": fmt.Sprint(s.member.User.ID), "team": fmt.Sprint(team.ID), "invitation": invitation.ID, "run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
 		"credentials": creds.ID, "pipeline": fmt.Sprint(pipeline.ID), "task": "1", "stream": "stdout", "file": ".command.sh", "token": platform.NewID()}
 }
 

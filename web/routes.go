@@ -59,10 +59,6 @@ func (s *Server) routes() []Route {
 		{http.MethodGet, "/sign-in/link", platform.Public, p.SignInLinkForm},
 		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
 		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
-		{http.MethodGet, "/permissions", platform.SignedIn, p.Permissions},
-		{http.MethodGet, "/invitation", platform.Public, p.Invitation},
-		{http.MethodPost, "/invitation", platform.Public, p.AcceptInvitation},
-		{http.MethodPost, "/invitation/account", platform.Public, p.JoinByInvitation},
 
 		{http.MethodGet, "/account", platform.SignedIn, p.Account},
 		{http.MethodGet, "/account/confirm", platform.SignedIn, p.ConfirmForm},
@@ -79,6 +75,10 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/account/tokens", platform.SignedIn, p.AddAccessToken},
 		{http.MethodPost, "/account/tokens/:token/revoke", platform.SignedIn, p.RevokeAccessToken},
 
+		{http.MethodGet, "/permissions", platform.SignedIn, p.Permissions},
+		{http.MethodGet, "/invitation", platform.Public, p.Invitation},
+		{http.MethodPost, "/invitation", platform.Public, p.AcceptInvitation},
+		{http.MethodPost, "/invitation/account", platform.Public, p.JoinByInvitation},
 		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
 		{http.MethodGet, "/studios/:studio", platform.SignedIn, p.StudioByID},
 

@@ -50,7 +50,7 @@ func newSite(t *testing.T) *site {
 		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Pending: handlers.NewPending(), PortalURL: "http://portal", Templates: platform.ShippedTemplates(),
 			StudioConnections: func(string) []platform.StudioConnection { return nil }},
 		API: &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
-	s.Server = httptest.NewServer(s.server.Handler())
+	s.Server = httptest.NewServer(s.watchAudit(s.server.Handler()))
 	t.Cleanup(func() {
 		s.server.Hub.Close()
 		s.Close()
