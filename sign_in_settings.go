@@ -10,7 +10,8 @@ import (
 
 // signInSettings are what an operator can set about how people sign in.
 type signInSettings struct {
-	sessions platform.SessionTimes // WHERRY_SESSION_IDLE, WHERRY_SESSION_LIMIT
+	sessions     platform.SessionTimes // WHERRY_SESSION_IDLE, WHERRY_SESSION_LIMIT
+	secondFactor bool                  // WHERRY_REQUIRE_SECOND_FACTOR: everybody needs one
 }
 
 // readSignInSettings reads the variables.
@@ -21,7 +22,8 @@ func readSignInSettings() (s signInSettings, err error) {
 	if s.sessions.Limit, err = sessionTime("WHERRY_SESSION_LIMIT", platform.DefaultSessionTimes.Limit); err != nil {
 		return s, err
 	}
-	return s, nil
+	s.secondFactor, err = boolSetting("WHERRY_REQUIRE_SECOND_FACTOR")
+	return s, err
 }
 
 func sessionTime(name string, fallback time.Duration) (time.Duration, error) {

@@ -28,6 +28,9 @@ func (h *Handlers) Account(c echo.Context) error {
 		return err
 	}
 	a.Tokens = len(tokens)
+	if a.Factor, err = h.factor(c); err != nil {
+		return err
+	}
 	return render(c, http.StatusOK, views.AccountPage(s, a))
 }
 

@@ -109,10 +109,20 @@ func loginForAudit(login string) string {
 	return "(neither a user name nor an e-mail address)"
 }
 
+var errDisabled = platform.Errorf(platform.CodeForbidden, "This user was disabled. Whoever administers this portal can enable it again.")
+
 // signIn begins the session of someone who has proved who they are by one factor. Who has a second is asked for it first.
 func (h *Handlers) signIn(c echo.Context, user platform.User, how platform.SignInMethod, next string) error {
 	if !user.Disabled.IsZero() {
-		return platform.Errorf(platform.CodeForbidden, "This user was disabled. Whoever administers this portal can enable it again.")
+		return errDisabled
+	}
+	second, err := h.DB.HasSecondFactor(c.Request().Context(), user.ID)
+	if err != nil {
+		return err
+	}
+	if second {
+		h.start(c, startedSignIn{userID: user.ID, how: how, next: next})
+		return c.Redirect(http.StatusSeeOther, "/sign-in/second-factor")
 	}
 	if err := h.BeginSession(c, user.ID, how); err != nil {
 		return err
