@@ -107,7 +107,8 @@ func (p *portal) wire(key []byte, id string) error {
 	st := studios.New(studios.Config{DB: p.db, Log: p.log, Origins: origins, PortalURL: p.url, Key: key, Templates: p.studios.templates, MaxUpload: p.studios.maxUpload,
 		Token: func(sessionID string) string { return jobs.StudioToken(key, sessionID) }})
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st,
-		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), RequireSecondFactor: p.signIn.secondFactor, Accounts: accounts,
+		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), RequireSecondFactor: p.signIn.secondFactor,
+			Provider: p.signIn.signInProvider(p.url), NoPasswords: !p.signIn.passwords, Accounts: accounts,
 			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price

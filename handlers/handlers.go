@@ -45,6 +45,9 @@ type Handlers struct {
 
 	SignIns *SignInLimit
 	started startedSignIns
+	// Provider is by which people can sign in too; nil: there is none. NoPasswords says that they can by nothing else.
+	Provider    *Provider
+	NoPasswords bool
 	// RequireSecondFactor leads whoever has no second factor to set one up, before anything else.
 	RequireSecondFactor bool
 
@@ -172,6 +175,8 @@ var notices = map[string]string{
 	"sessions-revoked":      "All your other sessions were ended.",
 	"second-factor-removed": "The second factor was turned off.",
 	"sign-in-too-slow":      "That took too long. Sign in again.",
+	"identity-linked":       "You can sign in by the identity provider from now on.",
+	"identity-unlinked":     "The identity provider signs you in no more.",
 	"token-revoked":         "The access token was revoked.",
 }
 

@@ -64,7 +64,10 @@ func (h *Handlers) SignInForm(c echo.Context) error {
 }
 
 func (h *Handlers) showSignIn(c echo.Context, status int, p views.SignIn) error {
-	p.Passwords = true
+	p.Passwords = !h.NoPasswords
+	if h.Provider != nil {
+		p.Provider = h.Provider.Name
+	}
 	return render(c, status, views.SignInPage(components.Shell{Title: "Sign in", Notice: notices[c.QueryParam("done")]}, p))
 }
 
@@ -73,6 +76,9 @@ func (h *Handlers) SignIn(c echo.Context) error {
 	login, next := strings.TrimSpace(c.FormValue("login")), localPath(c.FormValue("next"))
 	refuse := func(status int, message string) error {
 		return h.showSignIn(c, status, views.SignIn{Login: login, Next: next, Error: message})
+	}
+	if h.NoPasswords {
+		return refuse(http.StatusForbidden, "This portal takes no passwords.")
 	}
 	now := time.Now()
 	if wait := h.SignIns.Closed(now, login, c.RealIP()); wait > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"wherry/oidc"
 	"wherry/platform"
 )
 
@@ -22,7 +23,9 @@ type startedSignIn struct {
 	began  time.Time
 	userID int64 // who has proved the first factor; 0: nobody yet
 	how    platform.SignInMethod
-	next   string // where to go then
+	next   string     // where to go then
+	flow   *oidc.Flow // of who is at the provider now; nil: nobody
+	linkTo int64      // whose identity at the provider is to be linked; 0: it is to sign in
 }
 
 // startedSignIns are kept in memory: whoever is between two steps when the portal restarts begins anew.
