@@ -16,7 +16,7 @@ import (
 type signInSettings struct {
 	sessions     platform.SessionTimes // WHERRY_SESSION_IDLE, WHERRY_SESSION_LIMIT
 	secondFactor bool                  // WHERRY_REQUIRE_SECOND_FACTOR: everybody needs one
-	passwords    bool                  // WHERRY_PASSWORDS: signing in by password is offered
+	noPasswords  bool                  // WHERRY_PASSWORDS=false: nobody signs in by password
 
 	provider     oidc.Config // WHERRY_OIDC_*: an OpenID provider; without an issuer there is none
 	providerName string      // WHERRY_OIDC_NAME: as people know it
@@ -43,11 +43,12 @@ func (s *signInSettings) readProvider() (err error) {
 		ClientSecret: platform.NewSecret(os.Getenv("WHERRY_OIDC_CLIENT_SECRET")), GroupsClaim: os.Getenv("WHERRY_OIDC_GROUPS_CLAIM"),
 		Scopes: strings.FieldsFunc(os.Getenv("WHERRY_OIDC_SCOPES"), func(r rune) bool { return r == ' ' || r == ',' })}
 	s.providerName = envOr("WHERRY_OIDC_NAME", "single sign-on")
-	s.passwords = true
 	if os.Getenv("WHERRY_PASSWORDS") != "" {
-		if s.passwords, err = boolSetting("WHERRY_PASSWORDS"); err != nil {
+		passwords, err := boolSetting("WHERRY_PASSWORDS")
+		if err != nil {
 			return err
 		}
+		s.noPasswords = !passwords
 	}
 	for name, to := range map[string]*bool{"WHERRY_OIDC_PRIVATE": &s.provider.AllowPrivate, "WHERRY_OIDC_SIGN_UP": &s.signUp, "WHERRY_OIDC_TRUST_EMAIL": &s.trustEmail} {
 		if *to, err = boolSetting(name); err != nil {
@@ -60,7 +61,7 @@ func (s *signInSettings) readProvider() (err error) {
 		if err := check.Check(); err != nil {
 			return fmt.Errorf("WHERRY_OIDC_ISSUER is %q, and it or what belongs to it is wrong: %w", s.provider.Issuer, err)
 		}
-	} else if !s.passwords {
+	} else if s.noPasswords {
 		return errors.New("WHERRY_PASSWORDS is false, and there is no WHERRY_OIDC_ISSUER: nobody could sign in")
 	}
 	return nil

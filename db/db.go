@@ -69,6 +69,9 @@ func OpenWith(ctx context.Context, dir string, source KeySource) (*DB, error) {
 	if err := d.openKeys(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
 	}
+	if err := d.WriteAuditNotes(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
+	}
 	return d, nil
 }
 

@@ -22,3 +22,14 @@ func (d *DB) OrganizationMember(ctx context.Context, userID int64, organization 
 	m, err := scanOrganizationMember(d.read.QueryRowContext(ctx, organizationMemberQuery+` AND om.user_id = ? AND o.name = ?`, userID, organization))
 	return m, notFound(err, "page")
 }
+
+// OrganizationsOf lists the organizations that a user is a member of, by name.
+func (d *DB) OrganizationsOf(ctx context.Context, userID int64) ([]platform.Organization, error) {
+	return all(ctx, d.read, scanOrganization, `SELECT o.id, o.name, o.full_name FROM organizations o
+		JOIN organization_members om ON om.organization_id = o.id WHERE om.user_id = ? ORDER BY o.name`, userID)
+}
+
+func scanOrganization(s scanner) (o platform.Organization, err error) {
+	err = s.Scan(&o.ID, &o.Name, &o.FullName)
+	return o, err
+}

@@ -54,7 +54,12 @@ func (d *DB) SetUp(ctx context.Context, s platform.SetUp, passwordHash string) (
 		m = platform.Member{Role: platform.RoleOwner,
 			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC(), Admin: true},
 			Workspace: platform.Workspace{Name: s.Workspace, FullName: s.Workspace, Organization: platform.Organization{Name: s.Organization, FullName: s.Organization}}}
-		return t.insertFirstMember(ctx, &m)
+		if err := t.insertFirstMember(ctx, &m); err != nil {
+			return err
+		}
+		t.audit(audited{action: "portal.set-up", workspaceID: m.Workspace.ID, kind: "user", id: m.User.ID, name: m.User.UserName, after: map[string]any{
+			"userName": m.User.UserName, "email": m.User.Email, "organization": m.Workspace.Organization.Name, "workspace": m.Workspace.Name}})
+		return nil
 	})
 	return m, err
 }

@@ -208,5 +208,5 @@ func (h *Handlers) RemoveSecondFactor(c echo.Context) error {
 	if err := h.RenewSession(c); err != nil {
 		return err
 	}
-	return redirect(c, pathSecondFactor, "second-factor-removed")
+	return redirect(c, pathSecondFactor, "second-factor-off")
 }

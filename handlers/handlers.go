@@ -127,13 +127,18 @@ func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell
 	if err != nil {
 		return s, err
 	}
+	s.User = &user
 	for _, m := range members {
 		s.Workspaces = append(s.Workspaces, m.Workspace)
 	}
 	if m, ok := c.Get(keyMember).(platform.Member); ok {
 		s.Member = &m
 	}
-	return s, nil
+	if m, ok := c.Get(keyOrg).(platform.OrganizationMember); ok {
+		s.Organization = &m.Organization
+	}
+	s.Organizations, err = h.DB.OrganizationsOf(c.Request().Context(), user.ID)
+	return s, err
 }
 
 // live makes the page follow the journal from now on. It is called before what the page shows is read, so that a change
@@ -146,38 +151,43 @@ func (h *Handlers) live(c echo.Context, s *components.Shell, runID string) (err 
 
 // notices are the sentences about what was just done, by the name that a redirect carries.
 var notices = map[string]string{
-	"pipeline-saved":        "The pipeline was saved.",
-	"pipeline-deleted":      "The pipeline was deleted. Its runs are kept.",
-	"compute-env-saved":     "The compute environment was saved.",
-	"compute-env-deleted":   "The compute environment was deleted. Runs that used it are kept.",
-	"compute-env-primary":   "New launches start with this compute environment now.",
-	"compute-env-made":      "The compute environment was saved. What it needs in the account is being made.",
-	"compute-env-deleting":  "The compute environment is being deleted, with all that was made for it.",
-	"compute-env-check":     "The compute environment is looked at now.",
-	"compute-env-enabled":   "The compute environment takes runs again.",
-	"compute-env-disabled":  "The compute environment takes no new runs. Those that run go on.",
-	"credentials-saved":     "The credentials were saved.",
-	"credentials-deleted":   "The credentials were deleted.",
-	"cancel-asked":          "Cancel was asked for. Nextflow stops its tasks first.",
-	"machine-end-asked":     "The end of the machine was asked for.",
-	"limits-saved":          "The limits were saved. Machines that wait for a place are looked at again now.",
-	"studio-added":          "The Studio was added. Start it when you want to work in it.",
-	"studio-saved":          "The Studio was saved. What was changed counts from its next start on.",
-	"studio-deleted":        "The Studio was deleted, with all that it kept.",
-	"studio-extended":       "The Studio's lifespan was extended.",
-	"studio-not-running":    "Nobody could connect to the Studio just now, because it did not run.",
-	"checkpoint-named":      "The checkpoint's name was saved.",
-	"checkpoint-deleted":    "The checkpoint was deleted.",
-	"signed-out":            "You are signed out.",
-	"password-set":          "The password was saved. Your sessions in other browsers have ended.",
-	"email-set":             "The e-mail address was saved.",
-	"session-revoked":       "The session was ended.",
-	"sessions-revoked":      "All your other sessions were ended.",
-	"second-factor-removed": "The second factor was turned off.",
-	"sign-in-too-slow":      "That took too long. Sign in again.",
-	"identity-linked":       "You can sign in by the identity provider from now on.",
-	"identity-unlinked":     "The identity provider signs you in no more.",
-	"token-revoked":         "The access token was revoked.",
+	"pipeline-saved":       "The pipeline was saved.",
+	"pipeline-deleted":     "The pipeline was deleted. Its runs are kept.",
+	"compute-env-saved":    "The compute environment was saved.",
+	"compute-env-deleted":  "The compute environment was deleted. Runs that used it are kept.",
+	"compute-env-primary":  "New launches start with this compute environment now.",
+	"compute-env-made":     "The compute environment was saved. What it needs in the account is being made.",
+	"compute-env-deleting": "The compute environment is being deleted, with all that was made for it.",
+	"compute-env-check":    "The compute environment is looked at now.",
+	"compute-env-enabled":  "The compute environment takes runs again.",
+	"compute-env-disabled": "The compute environment takes no new runs. Those that run go on.",
+	"credentials-saved":    "The credentials were saved.",
+	"credentials-deleted":  "The credentials were deleted.",
+	"cancel-asked":         "Cancel was asked for. Nextflow stops its tasks first.",
+	"machine-end-asked":    "The end of the machine was asked for.",
+	"limits-saved":         "The limits were saved. Machines that wait for a place are looked at again now.",
+	"studio-added":         "The Studio was added. Start it when you want to work in it.",
+	"studio-saved":         "The Studio was saved. What was changed counts from its next start on.",
+	"studio-deleted":       "The Studio was deleted, with all that it kept.",
+	"studio-extended":      "The Studio's lifespan was extended.",
+	"studio-not-running":   "Nobody could connect to the Studio just now, because it did not run.",
+	"checkpoint-named":     "The checkpoint's name was saved.",
+	"checkpoint-deleted":   "The checkpoint was deleted.",
+	"signed-out":           "You are signed out.",
+	"label-saved":          "The label was saved. Machines that are started from now on have it as a tag.",
+	"label-deleted":        "The label was deleted, and taken off whatever had it.",
+	"run-labels-saved":     "The labels of the run were saved.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
+	"password-set":         "The password was saved. Your sessions in other browsers have ended.",
+	"email-set":            "The e-mail address was saved.",
+	"session-revoked":      "The session was ended.",
+	"sessions-revoked":     "All your other sessions were ended.",
+	"token-revoked":        "The access token was revoked.",
+	"second-factor-off":    "The second factor was turned off.",
+	"sign-in-too-slow":     "That took too long. Sign in again.",
+	"identity-linked":      "You can sign in by the identity provider from now on.",
+	"identity-unlinked":    "The identity provider signs you in no more.",
 }
 
 // render answers with a page or a fragment.

@@ -24,6 +24,21 @@ func problem(code platform.Code, message, format string, args ...any) error {
 	return platform.Errorf(code, "%s", platform.WithDetails(message, details))
 }
 
+// hide takes secrets out of what a provider said: some repeat what they were asked.
+func hide(err error, secrets ...string) error {
+	var told *platform.Error
+	if !errors.As(err, &told) {
+		return err
+	}
+	message := told.Message
+	for _, secret := range secrets {
+		if len(secret) >= 8 { // a shorter one is a word of a visitor's own
+			message = strings.NewReplacer(secret, "••••", url.QueryEscape(secret), "••••").Replace(message)
+		}
+	}
+	return platform.Errorf(told.Code, "%s", message) // a new one: the error may be everybody's
+}
+
 const again = " Start the sign-in again."
 
 // unusable is for a provider from which nothing could be learned.

@@ -20,6 +20,11 @@ const clockLeeway = time.Minute
 // Finish takes what the provider sent the browser back with, and tells who has signed in. The flow must be the one that this
 // browser began, and must not be used again, whatever comes of it.
 func (c *Client) Finish(ctx context.Context, flow Flow, query url.Values) (Identity, error) {
+	who, err := c.finish(ctx, flow, query)
+	return who, hide(err, query.Get("code"), flow.State, flow.Nonce, flow.Verifier, c.config.ClientSecret.Reveal())
+}
+
+func (c *Client) finish(ctx context.Context, flow Flow, query url.Values) (Identity, error) {
 	if err := c.checkReturn(flow, query); err != nil {
 		return Identity{}, err
 	}

@@ -99,7 +99,7 @@ func checkPlaceName(errs FieldErrors, field, name string) {
 
 // CheckEmail tells what is wrong with an e-mail address, which was trimmed and is in lower case.
 func CheckEmail(email string) error {
-	if !emailForm.MatchString(email) || len(email) > MaxEmailLength {
+	if !emailForm.MatchString(email) || !plain(email, "") || len(email) > MaxEmailLength {
 		return Errorf(CodeInvalid, "Enter an e-mail address such as ada@example.org.")
 	}
 	return nil

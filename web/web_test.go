@@ -47,10 +47,10 @@ func newSite(t *testing.T) *site {
 	log := slog.New(slog.DiscardHandler)
 	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{Dir: t.TempDir(), Nextflow: "true"})}
 	s := &site{t: t, db: d, data: data, server: &Server{DB: d, Hub: NewHub(d), Log: log,
-		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Templates: platform.ShippedTemplates(),
+		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Pending: handlers.NewPending(), Templates: platform.ShippedTemplates(),
 			StudioConnections: func(string) []platform.StudioConnection { return nil }},
 		API: &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
-	s.Server = httptest.NewServer(s.server.Handler())
+	s.Server = httptest.NewServer(s.watchAudit(s.server.Handler()))
 	t.Cleanup(func() {
 		s.server.Hub.Close()
 		s.Close()

@@ -2,6 +2,7 @@ package oidctest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -87,4 +88,12 @@ func (b *Browser) link(pattern *regexp.Regexp, page []byte, at *url.URL) string 
 		b.t.Fatal(err)
 	}
 	return to.String()
+}
+
+// Refused goes there and demands that the provider sends it back at once.
+func (b *Browser) Refused(authURL string) *url.URL {
+	b.t.Helper()
+	return b.through(authURL, func(page []byte, at *url.URL) (*http.Response, error) {
+		return nil, fmt.Errorf("%s asks for something:\n%s", at, page)
+	})
 }

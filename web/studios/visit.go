@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"time"
 
 	"wherry/platform"
 	"wherry/tunnel"
@@ -66,6 +67,7 @@ func (s *Studios) forward(w http.ResponseWriter, r *http.Request, studio platfor
 		s.refuse(w, r, s.tooLarge())
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // an upload may take as long as it moves
 	r.Body = http.MaxBytesReader(w, r.Body, s.MaxUpload)
 	way.proxy.ServeHTTP(w, r.WithContext(s.withTarget(r.Context(), studio)))
 }

@@ -57,9 +57,9 @@ const provider = new Provider(options.issuer || address, {
   pkce: { required: () => true },
   conformIdTokenClaims: !!options.claimsInUserInfo, // true keeps what a person is called out of the ID token
   claims: {
-    openid: ['sub', options.groupsClaim, ...options.users.flatMap((user) => Object.keys(user.claims ?? {}))],
+    openid: ['sub', ...(options.claimsInUserInfo ? [] : [options.groupsClaim]), ...options.users.flatMap((user) => Object.keys(user.claims ?? {}))],
     email: ['email', 'email_verified'],
-    profile: ['name', 'preferred_username']
+    profile: ['name', 'preferred_username', ...(options.claimsInUserInfo ? [options.groupsClaim] : [])]
   },
   clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
   scopes: ['openid', 'groups'],
