@@ -81,10 +81,27 @@ func (d *DB) AddUserByIdentity(ctx context.Context, i platform.Identity, name, e
 		if err := t.linkIdentity(ctx, i); err != nil {
 			return err
 		}
-		u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, i.UserID))
-		return err
+		if u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, i.UserID)); err != nil {
+			return err
+		}
+		return t.acceptInvitations(ctx, u)
 	})
 	return u, err
+}
+
+// acceptInvitations gives a new user, whose e-mail address is verified, all that they are invited to by it.
+func (t *tx) acceptInvitations(ctx context.Context, u platform.User) error {
+	open, err := all(ctx, t, scanString, `SELECT token_hash FROM invitations WHERE lower(email) = ? AND expires_at > ? ORDER BY created_at`, u.Email, millis(t.now))
+	if err != nil {
+		return err
+	}
+	for _, tokenHash := range open {
+		// Who invited may not invite any more.
+		if _, err := t.acceptInvitation(ctx, tokenHash, u); err != nil && platform.ErrorCode(err) != platform.CodeGone {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) freeUserName(ctx context.Context, wish string) (string, error) {
@@ -148,7 +165,7 @@ func (t *tx) leaveGroupTeam(ctx context.Context, user platform.User, g groupTeam
 		return err
 	}
 	t.audit(audited{action: "team.remove-member", orgID: g.orgID, id: g.id, name: g.name, before: map[string]any{"userName": user.UserName, "fromGroup": true}})
-	return t.groupTeamChanged(ctx, g)
+	return t.changeMembersByTeam(ctx, g.id)
 }
 
 func (t *tx) joinGroupTeam(ctx context.Context, user platform.User, g groupTeam) error {
@@ -163,7 +180,7 @@ func (t *tx) joinGroupTeam(ctx context.Context, user platform.User, g groupTeam)
 		return err
 	}
 	t.audit(audited{action: "team.add-member", orgID: g.orgID, id: g.id, name: g.name, after: map[string]any{"userName": user.UserName, "group": g.group}})
-	return t.groupTeamChanged(ctx, g)
+	return t.changeMembersByTeam(ctx, g.id)
 }
 
 // inserted runs an insert that may find its row there already, and tells whether it was not.
@@ -174,16 +191,4 @@ func (t *tx) inserted(ctx context.Context, query string, args ...any) (bool, err
 	}
 	n, err := result.RowsAffected()
 	return n == 1, err
-}
-
-// groupTeamChanged tells the workspaces that a team is in that who is in them has changed.
-func (t *tx) groupTeamChanged(ctx context.Context, g groupTeam) error {
-	workspaces, err := all(ctx, t, func(s scanner) (id int64, err error) {
-		err = s.Scan(&id)
-		return id, err
-	}, `SELECT workspace_id FROM team_participants WHERE team_id = ?`, g.id)
-	for _, id := range workspaces {
-		t.change(id, "", platform.ChangeMembers)
-	}
-	return err
 }

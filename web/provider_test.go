@@ -133,6 +133,10 @@ func TestWhoIsInvitedBecomesAUser(t *testing.T) {
 			if err != nil || u.UserName != "eve-o-2" || u.PasswordHash != "" || u.Admin {
 				t.Errorf("the user is %+v, %v", u, err)
 			}
+			_, err = s.db.OrganizationMember(t.Context(), u.ID, "lab")
+			if invited := name == "by an invitation"; (err == nil) != invited {
+				t.Errorf("in the organization: %v, and invited %v", err, invited)
+			}
 			_, page := s.get(b, "/account")
 			csrf := regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindStringSubmatch(page)[1]
 			if status, page := s.post(b, "/account/unlink", url.Values{"csrf": {csrf}}); status != http.StatusConflict || !strings.Contains(page, "could not come in any more") {
