@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
 	"views":                 {"views/components", "platform", "static"},
-	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
+	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "oidc", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
 	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "metrics", "db", "platform"},
 	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "mail", "metrics", "oidc", "platform"},

@@ -20,6 +20,7 @@ var nobodysChange = map[string]string{
 	"AddWarmMachine":     "a loop follows the environment, whose change has an entry",
 	"Admit":              "a loop gives a place in the queue",
 	"AppendLog":          "an agent sends its log",
+	"BeginSecondFactor":  "it counts once it is confirmed, which has an entry",
 	"BootReported":       "a boot script tells how the start goes",
 	"CheckpointsRemoved": "an agent did what the entry of a deletion asked for",
 	"ComputeEnvChecked":  "a loop found nothing new",
@@ -41,6 +42,7 @@ var nobodysChange = map[string]string{
 	"TraceCreated":       "an agent tells of its run",
 	"TraceProgressed":    "an agent tells of its run",
 	"UseSignInLink":      "the session that it begins has an entry",
+	"UseSecondFactor":    "the session that it begins, or the change that it allows, has an entry",
 	"UserByToken":        "a token is used; what is done with it has entries",
 	"Writable":           "a probe",
 }
