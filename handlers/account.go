@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,18 @@ func (h *Handlers) Account(c echo.Context) error {
 		return err
 	}
 	a.Tokens = len(tokens)
+	if a.Factor, err = h.factor(c); err != nil {
+		return err
+	}
+	a.NoPasswords = h.NoPasswords
+	if h.Provider != nil {
+		a.Provider = h.Provider.Name
+		identities, err := h.DB.Identities(ctx, user.ID)
+		if err != nil {
+			return err
+		}
+		a.Linked = slices.ContainsFunc(identities, func(i platform.Identity) bool { return i.Issuer == h.Provider.Issuer })
+	}
 	return render(c, http.StatusOK, views.AccountPage(s, a))
 }
 

@@ -45,6 +45,12 @@ type Handlers struct {
 	HTTPS        bool // the portal's address begins with https
 
 	SignIns *SignInLimit
+	started startedSignIns
+	// Provider is by which people can sign in too; nil: there is none. NoPasswords says that they can by nothing else.
+	Provider    *Provider
+	NoPasswords bool
+	// RequireSecondFactor leads whoever has no second factor to set one up, before anything else.
+	RequireSecondFactor bool
 
 	// PortalURL is the address under which people reach the portal.
 	PortalURL string
@@ -184,6 +190,10 @@ var notices = map[string]string{
 	"session-revoked":      "The session was ended.",
 	"sessions-revoked":     "All your other sessions were ended.",
 	"token-revoked":        "The access token was revoked.",
+	"second-factor-off":    "The second factor was turned off.",
+	"sign-in-too-slow":     "That took too long. Sign in again.",
+	"identity-linked":      "You can sign in by the identity provider from now on.",
+	"identity-unlinked":    "The identity provider signs you in no more.",
 	"workspace-added":      "The workspace was added. Owners of the organization are its owners; add others on the page of its participants.",
 	"workspace-saved":      "The workspace was saved.",
 	"workspace-deleted":    "The workspace was deleted.",

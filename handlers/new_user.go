@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"github.com/alexedwards/argon2id"
 	"github.com/labstack/echo/v4"
 
 	"wherry/platform"
@@ -17,11 +16,7 @@ func (h *Handlers) newUser(in *platform.NewUser, save func(passwordHash string) 
 	if err := in.Clean(); err != nil {
 		return err
 	}
-	var hash string
-	err := h.SignIns.Hash(func() (err error) {
-		hash, err = argon2id.CreateHash(in.Password, passwordCost)
-		return err
-	})
+	hash, err := h.hashPassword(in.Password)
 	if err != nil {
 		return err
 	}

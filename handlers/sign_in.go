@@ -64,7 +64,10 @@ func (h *Handlers) SignInForm(c echo.Context) error {
 }
 
 func (h *Handlers) showSignIn(c echo.Context, status int, p views.SignIn) error {
-	p.Passwords = true
+	p.Passwords = !h.NoPasswords
+	if h.Provider != nil {
+		p.Provider = h.Provider.Name
+	}
 	return render(c, status, views.SignInPage(components.Shell{Title: "Sign in", Notice: notices[c.QueryParam("done")]}, p))
 }
 
@@ -73,6 +76,9 @@ func (h *Handlers) SignIn(c echo.Context) error {
 	login, next := strings.TrimSpace(c.FormValue("login")), localPath(c.FormValue("next"))
 	refuse := func(status int, message string) error {
 		return h.showSignIn(c, status, views.SignIn{Login: login, Next: next, Error: message})
+	}
+	if h.NoPasswords {
+		return refuse(http.StatusForbidden, "This portal takes no passwords.")
 	}
 	now := time.Now()
 	if wait := h.SignIns.Closed(now, login, c.RealIP()); wait > 0 {
@@ -109,10 +115,20 @@ func loginForAudit(login string) string {
 	return "(neither a user name nor an e-mail address)"
 }
 
+var errDisabled = platform.Errorf(platform.CodeForbidden, "This user was disabled. Whoever administers this portal can enable it again.")
+
 // signIn begins the session of someone who has proved who they are by one factor. Who has a second is asked for it first.
 func (h *Handlers) signIn(c echo.Context, user platform.User, how platform.SignInMethod, next string) error {
 	if !user.Disabled.IsZero() {
-		return platform.Errorf(platform.CodeForbidden, "This user was disabled. Whoever administers this portal can enable it again.")
+		return errDisabled
+	}
+	second, err := h.DB.HasSecondFactor(c.Request().Context(), user.ID)
+	if err != nil {
+		return err
+	}
+	if second {
+		h.start(c, startedSignIn{userID: user.ID, how: how, next: next})
+		return c.Redirect(http.StatusSeeOther, "/sign-in/second-factor")
 	}
 	if err := h.BeginSession(c, user.ID, how); err != nil {
 		return err

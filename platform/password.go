@@ -29,22 +29,29 @@ const PasswordHint = "At least 15 characters. A few words make a good one. Any c
 //go:embed common_passwords.txt.gz
 var commonPasswordsFile []byte
 
-// commonPasswords is the list as a set, in lower case.
-var commonPasswords = sync.OnceValue(func() map[string]bool {
-	set := map[string]bool{}
-	unpacked, err := gzip.NewReader(bytes.NewReader(commonPasswordsFile))
-	if err != nil {
-		panic("the list of common passwords is broken: " + err.Error()) // it is a part of the program
-	}
-	text, err := io.ReadAll(unpacked)
-	if err != nil {
-		panic("the list of common passwords is broken: " + err.Error())
-	}
-	for line := range strings.Lines(string(text)) {
-		set[strings.ToLower(strings.TrimSpace(line))] = true
-	}
-	return set
-})
+// The list as a set, in lower case. It is made at its first use: agents never check a password.
+var (
+	commonOnce sync.Once
+	commonSet  map[string]bool
+)
+
+func commonPasswords() map[string]bool {
+	commonOnce.Do(func() {
+		unpacked, err := gzip.NewReader(bytes.NewReader(commonPasswordsFile))
+		if err != nil {
+			panic("the list of common passwords is broken: " + err.Error()) // it is a part of the program
+		}
+		text, err := io.ReadAll(unpacked)
+		if err != nil {
+			panic("the list of common passwords is broken: " + err.Error())
+		}
+		commonSet = map[string]bool{}
+		for line := range strings.Lines(string(text)) {
+			commonSet[strings.ToLower(strings.TrimSpace(line))] = true
+		}
+	})
+	return commonSet
+}
 
 // NormalizePassword makes one text of all the ways in which keyboards and systems write the same password (NFKC, as NIST SP 800-63B-4
 // advises). What is hashed and compared is what it returns.

@@ -84,10 +84,20 @@ func (s *Server) asUser(c echo.Context, p platform.Permission, next echo.Handler
 	if err := checkCSRF(c); err != nil {
 		return err
 	}
+	if s.lacksSecondFactor(c) {
+		return c.Redirect(http.StatusSeeOther, "/account/second-factor")
+	}
 	if err := s.permit(c, user, p); err != nil {
 		return err
 	}
 	return next(c)
+}
+
+// lacksSecondFactor tells whether the user has to set up a second factor before anything else.
+func (s *Server) lacksSecondFactor(c echo.Context) bool {
+	path := c.Request().URL.Path
+	return s.Pages.RequireSecondFactor && !handlers.Session(c).SecondFactor && path != "/sign-out" && path != "/account/confirm" && path != "/account/password" &&
+		path != "/account/second-factor" && !strings.HasPrefix(path, "/account/second-factor/")
 }
 
 // permit asks whether the user has the permission, where the request's path, or the API's workspaceId, says.

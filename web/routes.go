@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"wherry/handlers"
 	"wherry/platform"
 	"wherry/static"
 )
@@ -58,6 +59,10 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/sign-in", platform.Public, p.SignIn},
 		{http.MethodGet, "/sign-in/link", platform.Public, p.SignInLinkForm},
 		{http.MethodPost, "/sign-in/link", platform.Public, p.SignInLink},
+		{http.MethodGet, "/sign-in/second-factor", platform.Public, p.SecondFactorForm},
+		{http.MethodPost, "/sign-in/second-factor", platform.Public, p.SignInSecondFactor},
+		{http.MethodGet, "/sign-in/oidc", platform.Public, p.ProviderSignIn},
+		{http.MethodGet, handlers.CallbackPath, platform.Public, p.ProviderCallback},
 		{http.MethodPost, "/sign-out", platform.SignedIn, p.SignOut},
 
 		{http.MethodGet, "/account", platform.SignedIn, p.Account},
@@ -67,6 +72,14 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/account/password", platform.SignedIn, p.SetPassword},
 		{http.MethodGet, "/account/email", platform.SignedIn, p.EmailForm},
 		{http.MethodPost, "/account/email", platform.SignedIn, p.SetEmail},
+		{http.MethodGet, "/account/second-factor", platform.SignedIn, p.SecondFactor},
+		{http.MethodPost, "/account/second-factor", platform.SignedIn, p.BeginSecondFactor},
+		{http.MethodGet, "/account/second-factor/set-up", platform.SignedIn, p.SetUpSecondFactor},
+		{http.MethodPost, "/account/second-factor/confirm", platform.SignedIn, p.ConfirmSecondFactor},
+		{http.MethodPost, "/account/second-factor/codes", platform.SignedIn, p.NewRecoveryCodes},
+		{http.MethodPost, "/account/second-factor/remove", platform.SignedIn, p.RemoveSecondFactor},
+		{http.MethodGet, "/account/link", platform.SignedIn, p.LinkProvider},
+		{http.MethodPost, "/account/unlink", platform.SignedIn, p.UnlinkProvider},
 		{http.MethodPost, "/account/sessions/revoke", platform.SignedIn, p.RevokeOtherSessions},
 		{http.MethodPost, "/account/sessions/revoke-all", platform.SignedIn, p.SignOutEverywhere},
 		{http.MethodPost, "/account/sessions/:session/revoke", platform.SignedIn, p.RevokeSession},
@@ -261,6 +274,9 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/api/tokens", platform.SignedIn, a.CreateToken},
 		{http.MethodDelete, "/api/tokens/delete-all", platform.SignedIn, a.DeleteAllTokens},
 		{http.MethodDelete, "/api/tokens/:tokenId", platform.SignedIn, a.DeleteToken},
+		{http.MethodGet, "/api/admin/audit-logs-v2", platform.AdministerPortal, a.AuditLogs},
+		{http.MethodGet, "/api/admin/audit-logs-v2/export-csv", platform.AdministerPortal, a.ExportAuditLogs},
+		{http.MethodGet, "/api/admin/audit-logs-v2/:auditLogId", platform.AdministerPortal, a.AuditLog},
 		{http.MethodPost, "/api/trace/create", platform.ByAgent, a.TraceCreate},
 		{http.MethodPut, "/api/trace/:workflow/begin", platform.ByAgent, a.TraceBegin},
 		{http.MethodPut, "/api/trace/:workflow/progress", platform.ByAgent, a.TraceProgress},

@@ -152,7 +152,7 @@ func TestEveryRouteDeclaresAPermissionOfTheTable(t *testing.T) {
 	}
 	// Whoever makes another route public has to say so here too.
 	for _, path := range []string{"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /static/*", "GET /favicon.ico", "GET /set-up", "POST /set-up", "GET /sign-in",
-		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "GET /invitation", "POST /invitation", "POST /invitation/account", "POST /agent/claim", "POST /agent/boot/:machine", "GET /agent/download/:arch", "GET /api/service-info"} {
+		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "GET /sign-in/second-factor", "POST /sign-in/second-factor", "GET /sign-in/oidc", "GET /sign-in/oidc/callback", "GET /invitation", "POST /invitation", "POST /invitation/account", "POST /agent/claim", "POST /agent/boot/:machine", "GET /agent/download/:arch", "GET /api/service-info"} {
 		delete(public, path)
 	}
 	if len(public) > 0 {
