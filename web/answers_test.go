@@ -156,6 +156,8 @@ func TestRefusedRequestsAreLogged(t *testing.T) {
 	s.exec(`UPDATE participants SET role = 'view'`)
 	s.post(b, ws+"/launch", url.Values{"csrf": {csrf}})
 	s.get(s.browser(), "/api/user-info")
+	s.get(b, "/orgs/lab/workspaces/lakes/runs")
+	s.get(b, ws+"/nothing")
 	r, err := http.NewRequest(http.MethodPost, s.URL+"/sign-out", nil)
 	must(t, err)
 	r.Header.Set("Origin", "https://elsewhere.example")
@@ -174,7 +176,7 @@ func TestRefusedRequestsAreLogged(t *testing.T) {
 			got = append(got, l)
 		}
 	}
-	for i, want := range []line{{Path: ws + "/launch", User: "ada", Status: 403}, {Path: ws + "/launch", User: "ada", Status: 403}, {Path: "/api/user-info", Status: 401}, {Path: "/sign-out", Origin: "https://elsewhere.example"}} {
+	for i, want := range []line{{Path: ws + "/launch", User: "ada", Status: 403}, {Path: ws + "/launch", User: "ada", Status: 403}, {Path: "/api/user-info", Status: 401}, {Path: "/orgs/lab/workspaces/lakes/runs", User: "ada", Status: 404}, {Path: "/sign-out", Origin: "https://elsewhere.example"}} {
 		if i >= len(got) {
 			t.Fatalf("%d lines: %s", len(got), out)
 		}

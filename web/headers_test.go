@@ -63,7 +63,7 @@ func TestSigningInLeadsToNoOtherSite(t *testing.T) {
 func TestStudiosAreReachedByHTTPSAloneOnceTheyWere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for portal, want := range map[string]string{"https://portal.example.org": "max-age=31536000", "http://portal.example.org": ""} {
+	for portal, want := range map[string]string{"https://portal.example.org": "max-age=31536000; includeSubDomains", "http://portal.example.org": ""} {
 		st := studios.New(studios.Config{DB: s.db, Log: s.server.Log, Origins: studios.NewOrigins(portal, "studios.example.org", ""), PortalURL: portal})
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -109,6 +109,7 @@ func (s *Server) permit(c echo.Context, user platform.User, p platform.Permissio
 	case p.InOrganization():
 		member, err := s.DB.OrganizationMember(ctx, user.ID, c.Param("organization"))
 		if err != nil {
+			c.Set(outside, true)
 			return err
 		}
 		if !member.Can(p) {
@@ -118,6 +119,7 @@ func (s *Server) permit(c echo.Context, user platform.User, p platform.Permissio
 	case p.InWorkspace():
 		member, err := s.member(c, user.ID)
 		if err != nil {
+			c.Set(outside, true)
 			return err
 		}
 		if !member.Can(p) {

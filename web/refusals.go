@@ -9,8 +9,12 @@ import (
 	"wherry/handlers"
 )
 
+// outside is in a request's context where it asks for an organization or workspace that is not the user's, or is none: they are told
+// the same.
+const outside = "wherry.outside"
+
 // logRefusal notes who was refused what, for whoever looks for people who try doors. Pages that lead who is signed out to the sign-in are
-// none of it, nor are those that are not there.
+// none of it.
 func (s *Server) logRefusal(c echo.Context) {
 	refuse := func() {
 		about := []any{"status", c.Response().Status, "method", c.Request().Method, "path", c.Request().URL.Path, "address", c.RealIP()}
@@ -19,10 +23,10 @@ func (s *Server) logRefusal(c echo.Context) {
 		}
 		s.Log.Log(c.Request().Context(), slog.LevelWarn, "request refused", about...)
 	}
-	switch c.Response().Status {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	switch status := c.Response().Status; {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound && c.Get(outside) != nil:
 		refuse()
-	case http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests:
 		s.flood.Do(refuse) // who sends too much must not fill the log
 	}
 }

@@ -104,6 +104,7 @@ func (a *authority) ask(t *testing.T, port int, name string) (string, error) {
 
 func TestCertificatesComeFromARealAuthorityByTLSItself(t *testing.T) {
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // one that is refused makes an order count twice
 	l, port := listen(t)
 	a := newAuthority(t, freePort(t), port)
 	said, folder := new(lines), filepath.Join(t.TempDir(), "acme")
@@ -149,6 +150,7 @@ func TestCertificatesComeFromARealAuthorityByTLSItself(t *testing.T) {
 
 func TestCertificatesComeByPlainHTTPWhereTheAuthorityReachesThatAlone(t *testing.T) {
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // one that is refused makes an order count twice
 	l, port := listen(t)
 	plain, plainPort := listen(t)
 	a := newAuthority(t, plainPort, freePort(t))

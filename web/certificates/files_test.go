@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,33 @@ func TestFilesThatAreNoCertificateAreAnErrorAtTheStart(t *testing.T) {
 	}
 	if _, err := FromFiles(filepath.Join(dir, "none.pem"), keyFile, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "none.pem") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestTLSHasAuthenticatedEncryptionAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	cert, key := pair(t, 1)
+	must(t, os.WriteFile(certFile, cert, 0o600))
+	must(t, os.WriteFile(keyFile, key, 0o600))
+	c, err := FromFiles(certFile, keyFile, slog.New(slog.DiscardHandler))
+	must(t, err)
+	taken := 0
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) {
+			continue
+		}
+		_, err := serial(t, c, &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+		if err == nil {
+			taken++
+		}
+		if err == nil && (!strings.Contains(suite.Name, "ECDHE") || strings.Contains(suite.Name, "CBC") || strings.Contains(suite.Name, "RC4")) {
+			t.Errorf("%s is taken", suite.Name)
+		}
+	}
+	if taken == 0 {
+		t.Error("no suite of TLS 1.2 is taken")
 	}
 }
 

@@ -80,12 +80,12 @@ func (s *Studios) answer(w http.ResponseWriter, r *http.Request, status int, pag
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", originPolicy)
+	h.Set("Referrer-Policy", "no-referrer")
 	if !navigates(r) {
 		http.Error(w, page.Title+". "+page.Words, status)
 		return
 	}
-	h.Set("Content-Security-Policy", originPolicy)
-	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	page.Style = stylePath + strings.TrimPrefix(static.URL("app.css"), "/static/")
