@@ -35,6 +35,7 @@ Usage:
   wherry restore FILE --data DIR                    put a backup into a new data folder
   wherry keys [list|rotate|lose-secrets] [--data DIR]
                                                     the keys that seal secrets in the database
+  wherry audit verify|export|head [--data DIR]      check the audit log, write it to a file, or print its head
   wherry doctor [--data DIR] [--online] [--json]    say what is wrong with a set-up
   wherry version
 
@@ -52,6 +53,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"backup":       backupCommand,
 	"restore":      restoreCommand,
 	"keys":         keysCommand,
+	"audit":        auditCommand,
 	"doctor":       doctorCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
@@ -75,6 +77,9 @@ func main() {
 		exitUsage(os.Stderr, 2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if name != "serve" && name != "demo" {
+		ctx = asOperator(ctx)
+	}
 	err := command(ctx, os.Args[2:])
 	stopped := ctx.Err() != nil
 	stop()

@@ -9,8 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"strconv"
+	"strings"
 
 	"wherry/platform"
 )
@@ -106,13 +105,18 @@ const (
 	maxAuditAgent = 300
 )
 
+// auditLine is what somebody else said of itself, as an entry keeps it.
+func auditLine(text string) string {
+	return platform.Shorten(strings.ToValidUTF8(text, "\ufffd"), maxAuditAgent)
+}
+
 func (t *tx) auditText(ctx context.Context, seq int64, a audited) (e auditText, err error) {
 	who := platform.ActorOf(ctx)
 	e = auditText{Seq: seq, At: millis(t.now), ActorKind: who.Kind, UserID: who.UserID, UserName: who.UserName, Token: who.Token, Address: who.Address,
-		UserAgent: platform.Shorten(who.UserAgent, maxAuditAgent), Request: platform.Shorten(who.Request, maxAuditAgent), OrganizationID: a.orgID, WorkspaceID: a.workspaceID,
+		UserAgent: auditLine(who.UserAgent), Request: auditLine(who.Request), OrganizationID: a.orgID, WorkspaceID: a.workspaceID,
 		Action: a.action, TargetKind: a.kind, TargetName: a.name}
 	if e.TargetKind == "" {
-		e.TargetKind = thingOf(a.action)
+		e.TargetKind, _, _ = strings.Cut(a.action, ".")
 	}
 	if a.id != nil {
 		e.TargetID = fmt.Sprint(a.id)
@@ -127,69 +131,32 @@ func (t *tx) auditText(ctx context.Context, seq int64, a audited) (e auditText, 
 	return e, err
 }
 
-func thingOf(action string) string {
-	for i := range action {
-		if action[i] == '.' {
-			return action[:i]
-		}
-	}
-	return action
-}
-
-// auditSides are both sides as JSON, without what is the same in both.
-func auditSides(before, after any) (b, a string, err error) {
-	was, err := auditObject(before)
-	if err != nil {
-		return "", "", err
-	}
-	is, err := auditObject(after)
-	if err != nil {
-		return "", "", err
-	}
-	if was != nil && is != nil {
-		for name, value := range was {
-			if other, ok := is[name]; ok && reflect.DeepEqual(value, other) {
-				delete(was, name)
-				delete(is, name)
-			}
-		}
-	}
-	return auditJSON(was), auditJSON(is), nil
-}
-
-func auditObject(v any) (object map[string]any, err error) {
-	if v == nil {
-		return nil, nil
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return object, json.Unmarshal(text, &object)
-}
-
-// auditJSON is an object as text. One that is too large is named only.
-func auditJSON(object map[string]any) string {
-	if object == nil {
-		return ""
-	}
-	text, _ := json.Marshal(object) // it was JSON a moment ago
-	if len(text) > maxAuditText {
-		return `{"tooLarge":` + strconv.Itoa(len(text)) + `}`
-	}
-	return string(text)
-}
-
 // auditKey is the key in use for macs, made when the first entry is written. It is never taken out of the ring.
 func (d *DB) auditKey(ctx context.Context, t *tx) (id string, key []byte, err error) {
 	id, err = newestKey(ctx, t, purposeAudit)
 	if errors.Is(err, sql.ErrNoRows) {
-		key = newKey()
-		return keyID(key), key, t.addDataKey(ctx, d.masterKey(), purposeAudit, key)
+		return d.makeAuditKey(ctx, t)
 	}
 	if err != nil {
 		return "", nil, err
 	}
 	key, err = d.dataKey(ctx, t, purposeAudit, id)
 	return id, key, err
+}
+
+// makeAuditKey puts the key for macs into the ring, sealed by the master key of which the database knows: this process may have
+// been started with one that was replaced meanwhile.
+func (d *DB) makeAuditKey(ctx context.Context, t *tx) (id string, key []byte, err error) {
+	master := d.masterKey()
+	var known bool
+	if err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM master_keys WHERE id = ?)`, master.ID).Scan(&known); err != nil {
+		return "", nil, err
+	}
+	if !known {
+		if master, err = d.readMasterAgain(); err != nil {
+			return "", nil, err
+		}
+	}
+	key = newKey()
+	return keyID(key), key, t.addDataKey(ctx, master, purposeAudit, key)
 }

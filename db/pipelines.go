@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -47,7 +49,10 @@ func (d *DB) AddPipeline(ctx context.Context, p *platform.Pipeline) error {
 		if err != nil {
 			return pipelineNameTaken(err, p.Name)
 		}
-		return t.labelPipeline(ctx, *p)
+		if err := t.labelPipeline(ctx, *p); err != nil {
+			return err
+		}
+		return t.auditPipeline("pipeline.add", nil, p)
 	})
 }
 
@@ -57,15 +62,26 @@ func (d *DB) UpdatePipeline(ctx context.Context, p platform.Pipeline) error {
 		if err := t.checkPipelineSecrets(ctx, p); err != nil {
 			return err
 		}
-		err := t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted meanwhile."),
+		was, err := t.pipeline(ctx, p.WorkspaceID, p.ID)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		err = t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted meanwhile."),
 			`UPDATE pipelines SET name = ?, description = ?, launch = ? WHERE id = ? AND workspace_id = ?`,
 			p.Name, p.Description, toJSON(p.Launch), p.ID, p.WorkspaceID)
 		t.change(p.WorkspaceID, "", platform.ChangeLaunch)
 		if err != nil {
 			return pipelineNameTaken(err, p.Name)
 		}
-		return t.labelPipeline(ctx, p)
+		if err := t.labelPipeline(ctx, p); err != nil {
+			return err
+		}
+		return t.auditPipeline("pipeline.update", &was, &p)
 	})
+}
+
+func (t *tx) pipeline(ctx context.Context, workspaceID, id int64) (platform.Pipeline, error) {
+	return scanPipeline(t.QueryRowContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE workspace_id = ? AND id = ?`, workspaceID, id))
 }
 
 func (t *tx) labelPipeline(ctx context.Context, p platform.Pipeline) error {
@@ -82,10 +98,19 @@ func pipelineNameTaken(err error, name string) error {
 // DeletePipeline deletes a saved pipeline. Its runs stay.
 func (d *DB) DeletePipeline(ctx context.Context, workspaceID, id int64) error {
 	return d.inTx(ctx, func(t *tx) error {
-		t.change(workspaceID, "", platform.ChangeLaunch)
-		err := t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The pipeline was deleted already."),
-			`DELETE FROM pipelines WHERE workspace_id = ? AND id = ?`, workspaceID, id)
+		deleted := platform.Errorf(platform.CodeNotFound, "The pipeline was deleted already.")
+		was, err := t.pipeline(ctx, workspaceID, id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return deleted
+		}
 		if err != nil {
+			return err
+		}
+		t.change(workspaceID, "", platform.ChangeLaunch)
+		if err := t.auditPipeline("pipeline.delete", &was, nil); err != nil {
+			return err
+		}
+		if err := t.exec(ctx, deleted, `DELETE FROM pipelines WHERE workspace_id = ? AND id = ?`, workspaceID, id); err != nil {
 			return err
 		}
 		return t.unlabel(ctx, platform.LabelsPipeline, strconv.FormatInt(id, 10))

@@ -50,6 +50,7 @@ func (d *DB) rotateKeys(ctx context.Context) (r Rotation, err error) {
 		if err := t.forgetUnusedKeys(ctx); err != nil {
 			return err
 		}
+		t.audit(audited{action: "keys.rotate", after: fields{"keyId": r.KeyID, "masterKeyId": r.MasterID}})
 		return t.addDataKey(ctx, d.masterKey(), purposeValues, key)
 	})
 	if err != nil {
@@ -205,6 +206,10 @@ func (d *DB) wrapAgain(ctx context.Context, old, next MasterKey) error {
 		if err := t.addMaster(ctx, next); err != nil {
 			return err
 		}
+		if _, _, err := d.auditKey(ctx, t); err != nil { // it is there from now on, and so is sealed by the next master key too
+			return err
+		}
+		t.audit(audited{action: "keys.replace-master", before: fields{"masterKeyId": old.ID}, after: fields{"masterKeyId": next.ID}})
 		keys, err := all(ctx, t, scanDataKey, `SELECT id, purpose, created_at FROM data_keys`)
 		if err != nil {
 			return err

@@ -74,12 +74,26 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err := t.labelRun(ctx, *r, env); err != nil {
 		return m, err
 	}
+	if err := t.auditLaunch(*r); err != nil {
+		return m, err
+	}
 	defer t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
 	m, warm, err := t.takeWarm(ctx, env, workOf{runID: r.ID})
 	if warm || err != nil {
 		return m, err
 	}
 	return t.addMachine(ctx, env, workOf{runID: r.ID})
+}
+
+// auditLaunch notes a run that a person launched, or the portal in the place of one that was interrupted.
+func (t *tx) auditLaunch(r platform.Run) error {
+	action := "run.launch"
+	if r.RelaunchOf != "" {
+		action = "run.relaunch"
+	}
+	is, err := runFields(r)
+	t.audit(audited{action: action, workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: is})
+	return err
 }
 
 // labelRun gives a new run its labels.
@@ -204,6 +218,7 @@ func (d *DB) AskCancel(ctx context.Context, workspaceID int64, id, userName stri
 			return err
 		}
 		t.change(workspaceID, id, platform.ChangeRun)
+		t.audit(audited{action: "run.cancel", workspaceID: workspaceID, id: id, name: r.Name, before: fields{"status": r.State}})
 		return t.stepNow(ctx, id)
 	})
 }
@@ -213,8 +228,10 @@ func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
 	if _, err := t.ExecContext(ctx, `SAVEPOINT relaunch`); err != nil {
 		return err
 	}
+	noted := len(t.audits)
 	_, err := t.addRun(ctx, end.Relaunch)
 	if platform.ErrorCode(err) != "" {
+		t.audits = t.audits[:noted]
 		end.ErrorMessage += " It was not launched again: " + err.Error()
 		_, err = t.ExecContext(ctx, `ROLLBACK TO relaunch`)
 	}
@@ -229,9 +246,14 @@ func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
 // nothing, and neither does it after a cancel.
 func (d *DB) AskStop(ctx context.Context, r platform.Run, why string) error {
 	return d.inTx(ctx, func(t *tx) error {
-		if _, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`,
-			millis(t.now), why, r.ID); err != nil {
+		result, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`, millis(t.now), why, r.ID)
+		if err != nil {
 			return err
+		}
+		if n, err := result.RowsAffected(); err != nil {
+			return err
+		} else if n > 0 {
+			t.audit(audited{action: "run.stop", workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: fields{"why": why}})
 		}
 		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
 		return t.stepNow(ctx, r.ID)

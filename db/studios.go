@@ -33,7 +33,10 @@ func (d *DB) AddStudio(ctx context.Context, s *platform.Studio) error {
 		if err != nil {
 			return studioNameTaken(err, added.Name)
 		}
-		return t.labelStudio(ctx, added)
+		if err := t.labelStudio(ctx, added); err != nil {
+			return err
+		}
+		return t.auditStudio("studio.add", nil, &added)
 	})
 	if err == nil {
 		*s = added
@@ -98,7 +101,10 @@ func (d *DB) UpdateStudio(ctx context.Context, s platform.Studio) error {
 		if err != nil {
 			return studioNameTaken(err, s.Name)
 		}
-		return t.labelStudio(ctx, s)
+		if err := t.labelStudio(ctx, s); err != nil {
+			return err
+		}
+		return t.auditStudio("studio.update", &was, &s)
 	})
 }
 
@@ -122,6 +128,9 @@ func (d *DB) DeleteStudio(ctx context.Context, workspaceID int64, id string) err
 		}
 		t.changeStudio(workspaceID, id)
 		if err := t.unlabel(ctx, platform.LabelsStudio, id); err != nil {
+			return err
+		}
+		if err := t.auditStudio("studio.delete", &s, nil); err != nil {
 			return err
 		}
 		_, err = t.ExecContext(ctx, `UPDATE checkpoints SET state = ? WHERE studio_id = ? AND state = ?`, platform.CheckpointUnwanted, id, platform.CheckpointSaved)

@@ -36,9 +36,12 @@ type Handlers struct {
 	// Price is what an hour of an environment's machine costs; the zero Price where that is not known.
 	Price func(platform.ComputeEnv) platform.Price
 
-	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
-	BeginSession func(c echo.Context, userID int64) error
+	// BeginSession signs a user in, and EndSession out, by the browser's cookie; RenewSession gives it another token, because it was
+	// just proved who is there. web/ knows how.
+	BeginSession func(c echo.Context, userID int64, how platform.SignInMethod) error
+	RenewSession func(c echo.Context) error
 	EndSession   func(c echo.Context) error
+	HTTPS        bool // the portal's address begins with https
 
 	SignIns *SignInLimit
 
@@ -57,7 +60,17 @@ const (
 	keyUser    = "user"
 	keyCSRF    = "csrf"
 	keyOrg     = "organization-member"
+	keySession = "session"
 )
+
+// SetSession leaves the browser's session.
+func SetSession(c echo.Context, s platform.Session) { c.Set(keySession, s) }
+
+// Session is the browser's session, on routes for users that are no API.
+func Session(c echo.Context) platform.Session {
+	s, _ := c.Get(keySession).(platform.Session)
+	return s
+}
 
 // SetMember leaves who is signed in and in which workspace.
 func SetMember(c echo.Context, m platform.Member) { c.Set(keyMember, m) }
@@ -160,6 +173,11 @@ var notices = map[string]string{
 	"run-labels-saved":     "The labels of the run were saved.",
 	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
 	"secret-deleted":       "The secret was deleted.",
+	"password-set":         "The password was saved. Your sessions in other browsers have ended.",
+	"email-set":            "The e-mail address was saved.",
+	"session-revoked":      "The session was ended.",
+	"sessions-revoked":     "All your other sessions were ended.",
+	"token-revoked":        "The access token was revoked.",
 }
 
 // render answers with a page or a fragment.

@@ -120,7 +120,7 @@ func (h *Handlers) studioStarts(ctx context.Context, studioID string) (list []vi
 	return list, nil
 }
 
-// ConnectStudio sends a member on to the Studio's own origin, with what opens it there. It changes nothing here, so that it may
+// ConnectStudio sends a member on to the Studio's own origin, with what opens it there. It changes nothing here but the audit log, so that it may
 // be asked for with GET: the Studio's origin sends people here whose grant has run out.
 func (h *Handlers) ConnectStudio(c echo.Context) error {
 	s, err := h.studioFor(c, platform.Studio.MayConnect)
@@ -129,6 +129,9 @@ func (h *Handlers) ConnectStudio(c echo.Context) error {
 	}
 	if s.Session == nil || !s.Session.Connectable() {
 		return redirect(c, studioPath(c, s), "studio-not-running")
+	}
+	if err := h.DB.StudioConnected(c.Request().Context(), s); err != nil {
+		return err
 	}
 	url, err := h.OpenStudio(c, s)
 	if err != nil {

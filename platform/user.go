@@ -4,15 +4,12 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Limits of what people enter about users and places, in characters.
 const (
-	MinPasswordLength = 10
-	MaxPasswordLength = 256
-	MaxNameLength     = 100
-	MaxEmailLength    = 254 // RFC 5321
+	MaxNameLength  = 100
+	MaxEmailLength = 254 // RFC 5321
 )
 
 // User is a person who can sign in.
@@ -82,13 +79,13 @@ func (s *SetUp) Clean() error {
 	s.Organization = strings.TrimSpace(s.Organization)
 	s.Workspace = strings.TrimSpace(s.Workspace)
 	errs := FieldErrors{}
-	if !emailForm.MatchString(s.Email) || len(s.Email) > MaxEmailLength {
-		errs.Add("email", "Enter an e-mail address such as ada@example.org.")
+	if err := CheckEmail(s.Email); err != nil {
+		errs.Add("email", "%s", err.Error())
 	}
 	checkPlaceName(errs, "userName", s.UserName)
 	checkPlaceName(errs, "organization", s.Organization)
 	checkPlaceName(errs, "workspace", s.Workspace)
-	if err := CheckPassword(s.Password); err != nil {
+	if err := CheckPassword(s.Password, s.UserName, s.Email, s.Organization, s.Workspace); err != nil {
 		errs.Add("password", "%s", err.Error())
 	}
 	return errs.OrNil()
@@ -100,13 +97,13 @@ func checkPlaceName(errs FieldErrors, field, name string) {
 	}
 }
 
-// CheckPassword tells what is wrong with a new password. Length is the only rule (NIST SP 800-63B).
-func CheckPassword(password string) error {
-	switch n := utf8.RuneCountInString(password); {
-	case n < MinPasswordLength:
-		return Errorf(CodeInvalid, "Use at least %d characters.", MinPasswordLength)
-	case n > MaxPasswordLength:
-		return Errorf(CodeInvalid, "Use at most %d characters.", MaxPasswordLength)
+// CheckEmail tells what is wrong with an e-mail address, which was trimmed and is in lower case.
+func CheckEmail(email string) error {
+	if !emailForm.MatchString(email) || len(email) > MaxEmailLength {
+		return Errorf(CodeInvalid, "Enter an e-mail address such as ada@example.org.")
 	}
 	return nil
 }
+
+// IsUserName tells whether a text has the form of a user name.
+func IsUserName(s string) bool { return placeName.MatchString(s) }

@@ -224,7 +224,7 @@ func (st *stream) stillAllowed() error {
 	member, ctx := handlers.Member(st.c), st.c.Request().Context()
 	cookie, err := st.c.Cookie(st.sessions.name())
 	if err == nil {
-		_, err = st.DB.Session(ctx, platform.HashToken(cookie.Value), time.Now())
+		_, err = st.DB.LookAtSession(ctx, platform.HashToken(cookie.Value), time.Now())
 	}
 	if err == nil {
 		member, err = st.DB.Member(ctx, member.User.ID, member.Workspace.Organization.Name, member.Workspace.Name)

@@ -15,6 +15,7 @@ import (
 
 // allow lets only those through to a route who have the permission that it declares, and says to the audit log who they are.
 func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.countKnown(p, next)
 	return func(c echo.Context) error {
 		actAs(c, platform.Actor{Kind: platform.ActorNobody})
 		switch {
@@ -35,7 +36,18 @@ func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.Handle
 // actAs says who does what the request does.
 func actAs(c echo.Context, a platform.Actor) {
 	a.Address, a.UserAgent, a.Request = c.RealIP(), c.Request().UserAgent(), c.Response().Header().Get(echo.HeaderXRequestID)
-	c.SetRequest(c.Request().WithContext(platform.WithActor(c.Request().Context(), a)))
+	ctx := platform.WithActor(c.Request().Context(), a)
+	c.SetRequest(c.Request().WithContext(platform.WithPurpose(ctx, purpose(c.Request().URL.Path))))
+}
+
+// purpose is for what a request uses credentials, as the audit log tells it: the page's thing, such as "runs/3kq…", and not every
+// file of it.
+func purpose(path string) string {
+	if _, in, ok := strings.Cut(path, "/workspaces/"); ok {
+		_, path, _ = strings.Cut(in, "/")
+	}
+	parts := strings.SplitN(strings.Trim(path, "/"), "/", 3)
+	return platform.Shorten(strings.Join(parts[:min(len(parts), 2)], "/"), 200)
 }
 
 // findUser looks who is signed in, if anyone.
@@ -44,11 +56,13 @@ func (s *Server) findUser(c echo.Context) error {
 	if err != nil || session.IsNew {
 		return err
 	}
-	user, err := s.DB.UserByID(c.Request().Context(), session.Values[valueUser].(int64))
+	about := session.Values[valueSession].(platform.Session)
+	user, err := s.DB.UserByID(c.Request().Context(), about.UserID)
 	if err != nil || !user.Disabled.IsZero() {
 		return err
 	}
-	handlers.SetUser(c, user, session.Values[valueCSRF].(string))
+	handlers.SetUser(c, user, about.CSRF)
+	handlers.SetSession(c, about)
 	actAs(c, platform.Actor{Kind: platform.ActorUser, UserID: user.ID, UserName: user.UserName})
 	return nil
 }

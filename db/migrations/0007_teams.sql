@@ -8,6 +8,7 @@ ALTER TABLE sessions ADD COLUMN id TEXT NOT NULL DEFAULT ''; -- by which people 
 ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN user_agent TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN method TEXT NOT NULL DEFAULT ''; -- how it was begun: platform.SignInMethod
+ALTER TABLE sessions ADD COLUMN confirmed_at INTEGER NOT NULL DEFAULT 0; -- when it was last proved who is there
 UPDATE sessions SET id = lower(hex(randomblob(10)));
 
 -- A second factor: time-based one-time passwords (RFC 6238).
@@ -161,6 +162,7 @@ CREATE TABLE audit_log (
 	mac             TEXT NOT NULL
 ) STRICT;
 CREATE INDEX audit_by_organization ON audit_log (organization_id, seq);
+CREATE INDEX audit_by_target ON audit_log (target_id, at);
 CREATE TABLE audit_start (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
 	seq      INTEGER NOT NULL, -- the last entry that was taken away
@@ -170,3 +172,5 @@ INSERT INTO audit_start VALUES (1, 0, '');
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit_log BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit_log WHEN OLD.seq > (SELECT seq FROM audit_start)
 	BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_appended BEFORE INSERT ON audit_log WHEN NEW.seq <> coalesce((SELECT max(seq) FROM audit_log), (SELECT seq FROM audit_start)) + 1
+	BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END; -- also against REPLACE, which asks no trigger of DELETE

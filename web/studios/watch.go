@@ -59,7 +59,7 @@ func (s *Studios) look() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for g, list := range s.visits.open() {
-		studio, _, err := s.check(ctx, g)
+		studio, _, err := s.check(ctx, g, false)
 		if err == nil {
 			s.active(ctx, *studio.Session)
 		}
