@@ -77,10 +77,10 @@ func TestALabelIsAddedRenamedAndDeleted(t *testing.T) {
 	want := []string{`label.create cost-centre=rivers  {"isDefault":true,"name":"cost-centre","resource":true,"value":"rivers"}`,
 		`label.update cost-centre=lakes {"isDefault":true,"value":"rivers"} {"isDefault":false,"value":"lakes"}`,
 		`label.delete cost-centre=lakes {"isDefault":false,"name":"cost-centre","resource":true,"value":"lakes"} `}
-	if got := s.audited("label.%"); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := s.auditLines("label.%"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the audit log: %q", got)
 	}
-	if got := s.audited("run.label"); fmt.Sprint(got) != `[run.label a {"labels":[]} {"labels":["cost-centre=lakes"]}]` {
+	if got := s.auditLines("run.label"); fmt.Sprint(got) != `[run.label a {"labels":[]} {"labels":["cost-centre=lakes"]}]` {
 		t.Errorf("the audit log: %q", got)
 	}
 }

@@ -61,8 +61,8 @@ func (s *site) requested(runID string) platform.Machine {
 	return m
 }
 
-// audited lists "action target before after" of the audit log, oldest first.
-func (s *site) audited(action string) (lines []string) {
+// auditLines lists "action target before after" of the audit log, oldest first.
+func (s *site) auditLines(action string) (lines []string) {
 	s.t.Helper()
 	raw, err := sql.Open("sqlite", filepath.Join(s.data, db.FileName))
 	must(s.t, err)
@@ -152,7 +152,7 @@ func TestASecretIsSavedReplacedAndDeletedAndNeverShown(t *testing.T) {
 		}
 	}
 	s.nowhere(canary)
-	if got := s.audited("pipeline-secret.%"); len(got) != 6 || strings.Contains(strings.Join(got, ""), canary) || !strings.Contains(got[1], `"secretChanged":true`) {
+	if got := s.auditLines("pipeline-secret.%"); len(got) != 6 || strings.Contains(strings.Join(got, ""), canary) || !strings.Contains(got[1], `"secretChanged":true`) {
 		t.Errorf("the audit log: %q", got)
 	}
 }
@@ -216,7 +216,7 @@ func TestARunIsGivenTheSecretsThatItsLaunchChose(t *testing.T) {
 		}
 	}
 	want := `pipeline-secret.use brisk_thames  {"userName":"ada","userSecrets":["BOTH"],"workspaceSecrets":["BOTH","TEAM"]}`
-	if got := s.audited("pipeline-secret.use"); len(got) != 1 || got[0] != want {
+	if got := s.auditLines("pipeline-secret.use"); len(got) != 1 || got[0] != want {
 		t.Errorf("the audit log: %q, want %q", got, want)
 	}
 	s.nowhere(canary)
@@ -271,7 +271,7 @@ func TestASecretThatIsDeletedBeforeTheStartEndsTheRunWithClearWords(t *testing.T
 	if end := platform.StoppedEnd(r); end.State != platform.RunFailed || !strings.Contains(end.ErrorMessage, "deleted meanwhile") || !strings.Contains(end.ErrorMessage, "TEAM") {
 		t.Errorf("%+v", end)
 	}
-	if used := s.audited("pipeline-secret.use"); len(used) != 0 {
+	if used := s.auditLines("pipeline-secret.use"); len(used) != 0 {
 		t.Errorf("%q", used)
 	}
 }
@@ -328,6 +328,47 @@ func TestSecretsByTheAPI(t *testing.T) {
 		status, answer := s.call(c.method, c.path, c.token, c.body)
 		if status != c.want || !strings.Contains(answer, c.text) || strings.Contains(answer, canary) {
 			t.Errorf("%s %s: %d %s, want %d with %q", c.method, c.path, status, answer, c.want, c.text)
+		}
+	}
+}
+
+func TestFilesOfTasksAreShownWithoutTheRunsSecrets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	s.addSecret(s.ofWorkspace(), "TEAM", canary)
+	s.addSecret(s.ofUser(), "OWN", "one of 'ada'\nin two lines")
+	r := platform.Run{WorkspaceID: s.member.Workspace.ID, UserID: s.member.User.ID, ComputeEnvID: s.env.ID, Name: "a", WorkDir: s.env.WorkDir,
+		Launch: platform.Launch{WorkspaceSecrets: []string{"TEAM"}, UserSecrets: []string{"OWN"}}}
+	_, err := s.db.AddRun(t.Context(), &r)
+	must(t, err)
+	folder := filepath.Join(s.env.WorkDir, "ab", "cdef")
+	must(t, os.MkdirAll(folder, 0o755))
+	call := platform.TraceCall{Tasks: []platform.Task{{TaskID: 1, Name: "ASK", Status: platform.TaskFailed, Workdir: folder}}}
+	must(t, s.db.TraceCalled(t.Context(), r, "progress", call))
+	const cut = 64 << 10 // handlers.shownOfFile
+	for name, text := range map[string]string{
+		"short":                      "it is " + canary + ", or in two lines.\n",
+		"many":                       strings.Repeat("it is "+canary+"\n", 20_000),
+		"cut within a secret":        strings.Repeat("x", cut) + canary + strings.Repeat("y", cut-5) + "\n",
+		"cut just before the secret": strings.Repeat("x", 10) + canary + strings.Repeat("y", cut-len(canary)) + "\n",
+	} {
+		must(t, os.WriteFile(filepath.Join(folder, ".command.err"), []byte(text), 0o600))
+		_, page := s.get(b, ws+"/runs/"+r.ID+"/tasks/1?file=.command.err")
+		status, file := s.get(b, ws+"/runs/"+r.ID+"/tasks/1/files/.command.err")
+		if status != http.StatusOK || len(file) < len(text)/3 {
+			t.Errorf("%s: %d, %d bytes", name, status, len(file))
+		}
+		for what, shown := range map[string]string{"the page": page, "the file": file} {
+			for _, secret := range []string{canary, canary[1:], canary[5:], "in two lines"} {
+				if strings.Contains(shown, secret) {
+					t.Errorf("%s: %s tells %q", name, what, secret)
+				}
+			}
+			if name != "cut within a secret" && !strings.Contains(shown, "****") {
+				t.Errorf("%s: nothing stands in place of the secret on %s", name, what)
+			}
 		}
 	}
 }
