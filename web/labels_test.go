@@ -130,6 +130,8 @@ func TestARunHasTheLabelsOfItsLaunchAndListsAreNarrowedByThem(t *testing.T) {
 	_, page = s.get(b, ws+"/runs?q=hello&state=SUBMITTED&label="+id(urgent))
 	wants(t, "the list of runs", page, "calm_wye", ws+"/runs?q=hello&amp;state=SUBMITTED&amp;label="+id(urgent), `value="`+id(urgent)+`" selected`)
 	lacks(t, "the list of runs", page, "brisk_thames")
+	_, page = s.get(b, ws+"/runs")
+	wants(t, "the whole list", page, `href="`+ws+"/runs?label="+id(urgent)+`"`)
 	_, page = s.get(b, ws+"/runs?label="+id(other))
 	wants(t, "a list of nothing", page, "No run fits")
 	runs, err := s.db.Runs(t.Context(), s.member.Workspace.ID, db.RunFilter{Label: urgent.ID, Limit: 9})
