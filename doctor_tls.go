@@ -165,10 +165,18 @@ func leadsToStudios(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
 	if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // which browsers take for this host, and resolvers may not know
-		req.URL.Host = net.JoinHostPort("127.0.0.1", req.URL.Port())
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		}
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ Usage:
   wherry image [--format packer|image-builder] [--arch amd64|arm64] [--pull IMAGE ...]
                                                     print a recipe for an AMI that boots faster
   wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
+  wherry users [list|admin USER on|admin USER off|disable USER|enable USER] [--data DIR]
+                                                    who comes in, and who administers the portal
   wherry backup FILE [--data DIR]                   copy the database, also while the portal serves
   wherry restore FILE --data DIR                    put a backup into a new data folder
   wherry keys [list|rotate|lose-secrets] [--data DIR]
@@ -47,6 +49,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"serve":        serveCommand,
 	"demo":         demoCommand,
 	"sign-in-link": signInLinkCommand,
+	"users":        usersCommand,
 	"permissions":  permissionsCommand,
 	"prices":       pricesCommand,
 	"image":        imageCommand,

@@ -126,7 +126,7 @@ func (p *portal) wire(key []byte, id string) error {
 	}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
-			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
+			PortalURL: p.url, Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
 				return price

@@ -36,7 +36,7 @@ func (d *DB) SetLimits(ctx context.Context, workspaceID int64, l platform.Limits
 			return err
 		}
 		t.change(workspaceID, "", platform.ChangeMachine)
-		t.audit(audited{action: "limits.update", workspaceID: workspaceID, id: workspaceID, before: limitsFields(was), after: limitsFields(l)})
+		t.audit(audited{action: "limits.update", workspaceID: workspaceID, before: limitsFields(was), after: limitsFields(l)})
 		return t.wakeWaiting(ctx, workspaceID)
 	})
 }

@@ -32,6 +32,7 @@ var nobodysChange = map[string]string{
 	"PostponeComputeEnv": "a loop's own note",
 	"PostponeMachine":    "a loop's own note",
 	"SaveResource":       "a loop follows the environment, whose change has an entry",
+	"RenewSession":       "what it follows has an entry",
 	"Session":            "a session is used",
 	"SettleMasterKey":    "the portal starts; the replacement has an entry",
 	"StudioActive":       "somebody uses a session that they opened",
@@ -43,10 +44,6 @@ var nobodysChange = map[string]string{
 	"UseSignInLink":      "the session that it begins has an entry",
 	"UserByToken":        "a token is used; what is done with it has entries",
 	"Writable":           "a probe",
-
-	"AddSession":    "not yet",
-	"AddSignInLink": "not yet",
-	"EndSession":    "not yet",
 }
 
 // method is what a function of this package calls.

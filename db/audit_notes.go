@@ -27,6 +27,19 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
+// leaveNoteBeside is leaveNote beside a portal that may write without a pause.
+func leaveNoteBeside(ctx context.Context, db *sql.DB, n note) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
+		return err
+	}
+	return insist(ctx, func() error { return leaveNote(ctx, conn, n) })
+}
+
 func leaveNote(ctx context.Context, conn execer, n note) error {
 	_, err := conn.ExecContext(ctx, `INSERT INTO settings VALUES (?, ?)`, noteName+platform.NewID(), toJSON(n))
 	return err

@@ -54,7 +54,7 @@ func Backup(ctx context.Context, dir, to string) (c Copy, err error) {
 	if err := errors.Join(os.Rename(part, to), syncFolder(filepath.Dir(to))); err != nil {
 		return c, err
 	}
-	return c, leaveNote(ctx, conn, note{Action: "portal.backup", Actor: platform.ActorOf(ctx), At: time.Now(), After: fields{"file": filepath.Base(to), "schema": c.Version}})
+	return c, leaveNoteBeside(ctx, conn, note{Action: "portal.backup", Actor: platform.ActorOf(ctx), At: time.Now(), After: fields{"file": filepath.Base(to), "schema": c.Version}})
 }
 
 // copyDatabase writes a consistent copy, for its owner alone, under a name that begins with that of the file that it is to be. It is

@@ -151,5 +151,11 @@ func (h *Handlers) exportAudit(c echo.Context, organizationID int64) error {
 	header.Set(echo.HeaderCacheControl, "no-store")
 	header.Set(echo.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": "audit-" + time.Now().UTC().Format(time.DateOnly) + "." + export.Format}))
 	c.Response().WriteHeader(http.StatusOK)
-	return export.Write(ctx, h.DB, filter, c.Response())
+	if err := export.Write(ctx, h.DB, filter, c.Response()); err != nil {
+		if ctx.Err() == nil {
+			h.Log.ErrorContext(ctx, "exporting the audit log", "error", err)
+		}
+		panic(http.ErrAbortHandler) // the connection breaks, so that nobody takes what has come for the whole
+	}
+	return nil
 }

@@ -4,6 +4,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -44,6 +45,11 @@ type Handlers struct {
 	HTTPS        bool // the portal's address begins with https
 
 	SignIns *SignInLimit
+
+	// PortalURL is the address under which people reach the portal.
+	PortalURL string
+	// Mail sends a text by mail; nil: the portal has no mail server.
+	Mail func(ctx context.Context, to, subject, text string) error
 
 	// Templates are the tools that Studios are made of.
 	Templates []platform.StudioTemplate
@@ -129,7 +135,7 @@ func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell
 		s.Member = &m
 	}
 	if m, ok := c.Get(keyOrg).(platform.OrganizationMember); ok {
-		s.Organization = &m.Organization
+		s.Organization = &m
 	}
 	s.Organizations, err = h.DB.OrganizationsOf(c.Request().Context(), user.ID)
 	return s, err
@@ -178,6 +184,23 @@ var notices = map[string]string{
 	"session-revoked":      "The session was ended.",
 	"sessions-revoked":     "All your other sessions were ended.",
 	"token-revoked":        "The access token was revoked.",
+	"workspace-added":      "The workspace was added. Owners of the organization are its owners; add others on the page of its participants.",
+	"workspace-saved":      "The workspace was saved.",
+	"workspace-deleted":    "The workspace was deleted.",
+	"workspace-left":       "You left the workspace.",
+	"organization-saved":   "The organization was saved.",
+	"organization-added":   "The organization was added.",
+	"role-saved":           "The role was saved. It counts from now on.",
+	"member-removed":       "They were taken out. Their pages and connections here end at once.",
+	"member-added":         "They were added.",
+	"team-added":           "The team was added. Put members in, and add it to the participants of workspaces.",
+	"team-saved":           "The team was saved.",
+	"team-deleted":         "The team was deleted.",
+	"group-saved":          "The groups were saved. They count from each user's next sign-in on.",
+	"invitation-revoked":   "The invitation was taken back. Its link opens nothing any more.",
+	"joined":               "Welcome. You have what the invitation gives.",
+	"user-saved":           "The user was saved.",
+	"sessions-ended":       "The sessions were ended.",
 }
 
 // render answers with a page or a fragment.
@@ -229,4 +252,10 @@ func intParam(c echo.Context, name string, fallback int64) int64 {
 		return fallback
 	}
 	return n
+}
+
+// idParam reads a number that the path names; what is none is 0, which is the id of nothing.
+func idParam(c echo.Context, name string) int64 {
+	id, _ := strconv.ParseInt(c.Param(name), 10, 64)
+	return id
 }

@@ -74,8 +74,8 @@ type Jobs struct {
 	Times   Times
 	// AuditRetention is for how long entries of the audit log are kept; 0: for ever.
 	AuditRetention time.Duration
-	Log     *slog.Logger
-	Pulse   Pulse // how the loops do
+	Log            *slog.Logger
+	Pulse          Pulse // how the loops do
 
 	started time.Time
 }

@@ -148,7 +148,7 @@ func checkPipeline(errs FieldErrors, pipeline string) {
 	case utf8.RuneCountInString(pipeline) > MaxPipelineLength:
 		errs.Add("pipeline", "Use at most %d characters.", MaxPipelineLength)
 	case strings.HasPrefix(pipeline, "/"):
-		if strings.ContainsAny(pipeline, "\x00\n\r") {
+		if strings.ContainsAny(pipeline, "\x00\n\r") || !utf8.ValidString(pipeline) {
 			errs.Add("pipeline", "%s", hint)
 		}
 	case strings.Contains(pipeline, "://"):
@@ -165,7 +165,7 @@ func checkPipeline(errs FieldErrors, pipeline string) {
 
 func checkMainScript(errs FieldErrors, script string) {
 	outside := path.IsAbs(script) || strings.HasPrefix(path.Clean(script), "..")
-	if outside || strings.HasPrefix(script, "-") || strings.ContainsAny(script, "\x00\n\r") {
+	if outside || strings.HasPrefix(script, "-") || strings.ContainsAny(script, "\x00\n\r") || !utf8.ValidString(script) {
 		errs.Add("mainScript", "The main script is a path inside the pipeline's repository.")
 	}
 	if utf8.RuneCountInString(script) > MaxPipelineLength {
@@ -188,6 +188,9 @@ func checkTextSize(errs FieldErrors, field, text string) {
 	if len(text) > MaxLaunchText {
 		errs.Add(field, "This is %d KiB; at most %d KiB are taken.", len(text)>>10, MaxLaunchText>>10)
 	}
+	if !utf8.ValidString(text) {
+		errs.Add(field, notUTF8)
+	}
 	if strings.ContainsRune(text, 0) {
 		errs.Add(field, "This holds a NUL character, which no script or configuration may.")
 	}
@@ -206,6 +209,8 @@ func checkEnvironment(errs FieldErrors, field string, env []Env) {
 			errs.Add(field, "%s is set by Wherry itself and cannot be changed.", e.Name)
 		case seen[e.Name]:
 			errs.Add(field, "%s is set twice.", e.Name)
+		case !utf8.ValidString(e.Value):
+			errs.Add(field, "The value of %s is not UTF-8 text.", e.Name)
 		case strings.ContainsRune(e.Value, 0):
 			errs.Add(field, "The value of %s holds a NUL character, which no variable may.", e.Name)
 		case len(e.Value) > MaxLaunchText:
@@ -227,7 +232,7 @@ func ParseEnvironment(text string) ([]Env, error) {
 		if !ok {
 			return nil, Errorf(CodeInvalid, "Line %d has no “=”: write NAME=value, one a line.", i+1)
 		}
-		env = append(env, Env{Name: strings.TrimSpace(name), Value: value})
+		env = append(env, Env{Name: strings.TrimSpace(name), Value: strings.TrimRight(value, "\r")}) // written again, one at the end would be a part of the line end
 	}
 	return env, nil
 }

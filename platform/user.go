@@ -23,6 +23,15 @@ type User struct {
 	Disabled     time.Time // since then nobody comes in as this user; zero: they may
 }
 
+// UserAccount is a user as who administers the portal sees them.
+type UserAccount struct {
+	User          User
+	LastSeen      time.Time // by a session or an access token that is still kept; zero: not known
+	SecondFactor  bool
+	Sessions      int      // that have not ended
+	Organizations []string // each with the role there
+}
+
 // Organization owns workspaces.
 type Organization struct {
 	ID       int64
@@ -99,7 +108,7 @@ func checkPlaceName(errs FieldErrors, field, name string) {
 
 // CheckEmail tells what is wrong with an e-mail address, which was trimmed and is in lower case.
 func CheckEmail(email string) error {
-	if !emailForm.MatchString(email) || len(email) > MaxEmailLength {
+	if !emailForm.MatchString(email) || !plain(email, "") || len(email) > MaxEmailLength {
 		return Errorf(CodeInvalid, "Enter an e-mail address such as ada@example.org.")
 	}
 	return nil

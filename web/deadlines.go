@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -63,6 +64,7 @@ func (s *Server) inTime(next echo.HandlerFunc) echo.HandlerFunc {
 		body, _ := c.Request().Body.(*timedBody)
 		err := next(c)
 		if body != nil && body.late && !c.Response().Committed {
+			c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context()))) // net/http takes who is late for gone
 			return echo.NewHTTPError(http.StatusRequestTimeout, "What was sent did not come in time. Nothing was done; try again.")
 		}
 		return err

@@ -30,7 +30,12 @@ func (s *site) things() map[string]string {
 	must(s.t, s.db.AddPipelineSecret(ctx, &secret))
 	label := platform.WorkspaceLabel{WorkspaceID: s.member.Workspace.ID, Name: "a"}
 	must(s.t, s.db.AddLabel(ctx, &label))
-	return map[string]string{"label": fmt.Sprint(label.ID), "secret": fmt.Sprint(secret.ID), "run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
+	team := platform.Team{OrganizationID: s.member.Workspace.Organization.ID, Name: "divers"}
+	must(s.t, s.db.AddTeam(ctx, &team))
+	must(s.t, s.db.SetTeamParticipant(ctx, s.member, team.ID, platform.RoleView))
+	invitation := platform.Invitation{Organization: s.member.Workspace.Organization, InvitedBy: s.member.User, WorkspaceID: s.member.Workspace.ID, Role: platform.RoleView}
+	must(s.t, s.db.AddInvitation(ctx, &invitation, platform.HashToken("a")))
+	return map[string]string{"label": fmt.Sprint(label.ID), "secret": fmt.Sprint(secret.ID), "user": fmt.Sprint(s.member.User.ID), "team": fmt.Sprint(team.ID), "invitation": invitation.ID, "run": run.ID, "machine": machine.ID, "studio": studio.ID, "session": session.ID, "checkpoint": checkpoint, "env": s.env.ID,
 		"credentials": creds.ID, "pipeline": fmt.Sprint(pipeline.ID), "task": "1", "stream": "stdout", "file": ".command.sh", "token": platform.NewID()}
 }
 

@@ -43,7 +43,7 @@ func (r Route) stream() bool {
 
 // routes lists everything that the portal answers. There is no other way in.
 func (s *Server) routes() []Route {
-	const ws = "/orgs/:organization/workspaces/:workspace"
+	const org, ws = "/orgs/:organization", "/orgs/:organization/workspaces/:workspace"
 	p, a := s.Pages, s.API
 	return []Route{
 		{http.MethodGet, "/", platform.Public, p.Home},
@@ -75,8 +75,58 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, "/account/tokens", platform.SignedIn, p.AddAccessToken},
 		{http.MethodPost, "/account/tokens/:token/revoke", platform.SignedIn, p.RevokeAccessToken},
 
+		{http.MethodGet, "/permissions", platform.SignedIn, p.Permissions},
+		{http.MethodGet, "/invitation", platform.Public, p.Invitation},
+		{http.MethodPost, "/invitation", platform.Public, p.AcceptInvitation},
+		{http.MethodPost, "/invitation/account", platform.Public, p.JoinByInvitation},
 		{http.MethodGet, "/runs/:run", platform.SignedIn, p.RunByID},
 		{http.MethodGet, "/studios/:studio", platform.SignedIn, p.StudioByID},
+
+		{http.MethodGet, org, platform.ViewOrganization, p.Organization},
+		{http.MethodPost, org + "/name", platform.ManageOrganization, p.RenameOrganization},
+		{http.MethodPost, org + "/workspaces", platform.ManageOrganization, p.AddWorkspace},
+		{http.MethodPost, org + "/leave", platform.ViewOrganization, p.LeaveOrganization},
+		{http.MethodGet, org + "/members", platform.ViewOrganization, p.OrganizationMembers},
+		{http.MethodPost, org + "/members/:user/role", platform.ManageOrganization, p.SetOrganizationRole},
+		{http.MethodPost, org + "/members/:user/remove", platform.ManageOrganization, p.RemoveOrganizationMember},
+		{http.MethodGet, org + "/teams", platform.ViewOrganization, p.Teams},
+		{http.MethodPost, org + "/teams", platform.ManageOrganization, p.AddTeam},
+		{http.MethodGet, org + "/teams/:team", platform.ViewOrganization, p.Team},
+		{http.MethodPost, org + "/teams/:team", platform.ManageOrganization, p.UpdateTeam},
+		{http.MethodPost, org + "/teams/:team/delete", platform.ManageOrganization, p.DeleteTeam},
+		{http.MethodPost, org + "/teams/:team/members", platform.ManageOrganization, p.AddTeamMember},
+		{http.MethodPost, org + "/teams/:team/members/:user/remove", platform.ManageOrganization, p.RemoveTeamMember},
+		{http.MethodPost, org + "/groups", platform.ManageOrganization, p.AddIdentityGroup},
+		{http.MethodPost, org + "/groups/:group/remove", platform.ManageOrganization, p.RemoveIdentityGroup},
+		{http.MethodGet, org + "/invitations", platform.ManageOrganization, p.Invitations},
+		{http.MethodPost, org + "/invitations", platform.ManageOrganization, p.AddInvitation},
+		{http.MethodPost, org + "/invitations/:invitation/renew", platform.ManageOrganization, p.RenewInvitation},
+		{http.MethodPost, org + "/invitations/:invitation/revoke", platform.ManageOrganization, p.RevokeInvitation},
+
+		{http.MethodGet, "/admin/users", platform.AdministerPortal, p.Users},
+		{http.MethodPost, "/admin/users/:user/disable", platform.AdministerPortal, p.DisableUser},
+		{http.MethodPost, "/admin/users/:user/enable", platform.AdministerPortal, p.EnableUser},
+		{http.MethodPost, "/admin/users/:user/make-administrator", platform.AdministerPortal, p.MakeAdministrator},
+		{http.MethodPost, "/admin/users/:user/unmake-administrator", platform.AdministerPortal, p.UnmakeAdministrator},
+		{http.MethodPost, "/admin/users/:user/end-sessions", platform.AdministerPortal, p.EndUserSessions},
+		{http.MethodPost, "/admin/users/:user/reset-second-factor", platform.AdministerPortal, p.ResetSecondFactor},
+		{http.MethodGet, "/admin/organizations", platform.AdministerPortal, p.AdminOrganizations},
+		{http.MethodPost, "/admin/organizations", platform.AdministerPortal, p.AddOrganization},
+
+		{http.MethodGet, ws + "/participants", platform.ViewMembers, p.Participants},
+		{http.MethodPost, ws + "/participants", platform.ManageMembers, p.AddParticipant},
+		{http.MethodPost, ws + "/participants/leave", platform.ViewMembers, p.LeaveWorkspace},
+		{http.MethodPost, ws + "/participants/teams", platform.ManageMembers, p.AddTeamParticipant},
+		{http.MethodPost, ws + "/participants/teams/:team/role", platform.ManageMembers, p.SetTeamParticipant},
+		{http.MethodPost, ws + "/participants/teams/:team/remove", platform.ManageMembers, p.RemoveTeamParticipant},
+		{http.MethodPost, ws + "/participants/:user/role", platform.ManageMembers, p.SetParticipant},
+		{http.MethodPost, ws + "/participants/:user/remove", platform.ManageMembers, p.RemoveParticipant},
+		{http.MethodPost, ws + "/invitations", platform.ManageMembers, p.AddWorkspaceInvitation},
+		{http.MethodPost, ws + "/invitations/:invitation/renew", platform.ManageMembers, p.RenewWorkspaceInvitation},
+		{http.MethodPost, ws + "/invitations/:invitation/revoke", platform.ManageMembers, p.RevokeWorkspaceInvitation},
+		{http.MethodGet, ws + "/settings", platform.ManageWorkspace, p.WorkspaceSettings},
+		{http.MethodPost, ws + "/settings", platform.ManageWorkspace, p.SetWorkspaceSettings},
+		{http.MethodPost, ws + "/delete", platform.ManageWorkspace, p.DeleteWorkspace},
 
 		{http.MethodGet, ws, platform.ViewPipelines, p.Workspace},
 		{http.MethodGet, ws + "/events", platform.ViewRuns, s.events},

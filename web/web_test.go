@@ -47,10 +47,10 @@ func newSite(t *testing.T) *site {
 	log := slog.New(slog.DiscardHandler)
 	clouds := map[platform.PlatformName]cloud.Cloud{platform.PlatformLocal: local.New(local.Config{Dir: t.TempDir(), Nextflow: "true"})}
 	s := &site{t: t, db: d, data: data, server: &Server{DB: d, Hub: NewHub(d), Log: log,
-		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Pending: handlers.NewPending(), Templates: platform.ShippedTemplates(),
+		Pages: &handlers.Handlers{DB: d, Clouds: clouds, Log: log, SignIns: handlers.NewSignInLimit(), Pending: handlers.NewPending(), PortalURL: "http://portal", Templates: platform.ShippedTemplates(),
 			StudioConnections: func(string) []platform.StudioConnection { return nil }},
 		API: &api.API{DB: d, Key: siteKey, PortalURL: "http://portal", Version: "test", Log: log}}}
-	s.Server = httptest.NewServer(s.server.Handler())
+	s.Server = httptest.NewServer(s.watchAudit(s.server.Handler()))
 	t.Cleanup(func() {
 		s.server.Hub.Close()
 		s.Close()
@@ -152,7 +152,7 @@ func TestEveryRouteDeclaresAPermissionOfTheTable(t *testing.T) {
 	}
 	// Whoever makes another route public has to say so here too.
 	for _, path := range []string{"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /static/*", "GET /favicon.ico", "GET /set-up", "POST /set-up", "GET /sign-in",
-		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "POST /agent/claim", "POST /agent/boot/:machine", "GET /agent/download/:arch", "GET /api/service-info"} {
+		"POST /sign-in", "GET /sign-in/link", "POST /sign-in/link", "GET /invitation", "POST /invitation", "POST /invitation/account", "POST /agent/claim", "POST /agent/boot/:machine", "GET /agent/download/:arch", "GET /api/service-info"} {
 		delete(public, path)
 	}
 	if len(public) > 0 {

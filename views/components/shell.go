@@ -13,7 +13,7 @@ type Shell struct {
 	Member     *platform.Member     // the same in the workspace whose page it is; nil on pages of no workspace
 	Workspaces []platform.Workspace // where the user may go
 	// Organization is the one whose page it is, if any; Organizations are those that the user is a member of.
-	Organization  *platform.Organization
+	Organization  *platform.OrganizationMember
 	Organizations []platform.Organization
 
 	// Live pages follow the journal of changes from LastChange on; LiveRun narrows it to one run, LiveStudio to one Studio.
@@ -56,6 +56,33 @@ func (s Shell) more() (list []entry) {
 		}
 	}
 	return list
+}
+
+// organizationEntries are the pages of an organization.
+var organizationEntries = []entry{
+	{"", "Workspaces", platform.ViewOrganization},
+	{"members", "Members", platform.ViewOrganization},
+	{"teams", "Teams", platform.ViewOrganization},
+	{"invitations", "Invitations", platform.ManageOrganization},
+	{"audit", "Audit log", platform.ViewAudit},
+}
+
+// organizationPages lists the entries that the member of the organization may see.
+func (s Shell) organizationPages() (list []entry) {
+	for _, e := range organizationEntries {
+		if s.Organization.Can(e.permission) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// path is where an entry of an organization leads.
+func (e entry) path(o platform.Organization) string {
+	if e.name == "" {
+		return OrganizationPath(o)
+	}
+	return OrganizationPath(o) + "/" + e.name
 }
 
 // moreActive is the label of the page in the menu that is open; empty: it is another page.

@@ -24,7 +24,7 @@ func (s *Studios) watchWhileOpen() {
 	news := make(chan struct{}, 1)
 	defer s.DB.Subscribe(func(c platform.Change) {
 		switch c.Kind {
-		case platform.ChangeStudio, platform.ChangeMachine:
+		case platform.ChangeStudio, platform.ChangeMachine, platform.ChangeMembers:
 			select {
 			case news <- struct{}{}:
 			default:
