@@ -27,6 +27,10 @@ MOTO := $(TOOLS)/moto-5.2.5
 # JUPYTER is JupyterLab for Studios on this host. All that it needs stands in jupyter/requirements.txt.
 JUPYTER := $(TOOLS)/jupyterlab-4.6.6
 
+# OIDC_PROVIDER is the provider for tests of single sign-on. Its version and those of all that it needs stand in
+# oidc/oidctest/provider/package-lock.json.
+OIDC_PROVIDER := $(TOOLS)/oidc-provider
+
 # The agents for machines in a cloud. They are built before the program that embeds them, and only when what they are built
 # from has changed.
 AGENTS := $(foreach arch,amd64 arm64,agent/binaries/files/wherry-agent-linux-$(arch).gz)
@@ -85,7 +89,8 @@ TEST_ENV = WHERRY_TEST_NEXTFLOW=$(CURDIR)/nextflow/nextflow \
   CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser)} \
   AXE_JS=$(AXE_DIR)/package/axe.min.js SHOTS=$(CURDIR)/bin/shots \
   MOTO_SERVER=$$([ -f $(MOTO)/ready ] && echo $(MOTO)/bin/moto_server || true) \
-  JUPYTER=$$([ -f $(JUPYTER)/ready ] && echo $(JUPYTER)/bin/jupyter || true)
+  JUPYTER=$$([ -f $(JUPYTER)/ready ] && echo $(JUPYTER)/bin/jupyter || true) \
+  OIDC_PROVIDER=$$([ -f $(OIDC_PROVIDER)/ready ] && echo $(OIDC_PROVIDER) || true)
 
 # The tests of the whole, with real Nextflow, moto and a browser, come last and by themselves: they fill two cores.
 test: build test-tools ## everything, the browser tests included
@@ -144,7 +149,7 @@ $(JARS): nextflow/pom.xml nextflow/jars.sha256 | java
 	fi
 	nextflow/fetch.sh $(JARS)
 
-test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(MOTO)/ready $(JUPYTER)/ready plugin
+test-tools: java nextflow $(TOOLS)/browser $(DRIVER) $(AXE_DIR) $(MOTO)/ready $(JUPYTER)/ready $(OIDC_PROVIDER)/ready plugin
 
 $(TOOLS)/browser:
 	@mkdir -p $(TOOLS)
@@ -186,6 +191,14 @@ $(MOTO)/ready: cloud/aws/awstest/requirements.txt
 	@$(call venv,$(MOTO),$<)
 $(JUPYTER)/ready: jupyter/requirements.txt
 	@$(call venv,$(JUPYTER),$<)
+
+# npm compares each package with its digest in the lock file and runs none of their scripts.
+$(OIDC_PROVIDER)/ready: oidc/oidctest/provider/package-lock.json | $(TOOLS)/browser
+	@rm -rf $(@D)
+	mkdir -p $(@D)
+	cp $(<D)/package.json $< $(@D)
+	npm ci --silent --ignore-scripts --omit=dev --no-audit --no-fund --prefix $(@D) >&2
+	touch $@
 
 # The nf-tower plugin, for the tests that want the real one; where it is not at hand they say that they were skipped.
 NF_TOWER := ../shared/nextflow/nf-tower-1.9.3.zip

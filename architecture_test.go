@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"platform":              {},
 	"static":                {},
 	"metrics":               {},
+	"mask":                  {},
 	"examples":              {},
 	"bench":                 {},
 	"packaging/sbom":        {},
@@ -34,8 +35,12 @@ var mayImport = map[string][]string{
 	"cloud/aws/awstest":     {"cloud/aws/sandbox"},
 	"cloud/aws/image":       {"platform"},
 	"cloud/aws/prices":      {"platform"},
+	"outbound":              {},
+	"oidc":                  {"outbound", "platform"},
+	"oidc/oidctest":         {},
+	"mail":                  {"outbound", "platform"},
 	"db":                    {"platform"},
-	"agent":                 {"cloud/processes", "tunnel", "platform"},
+	"agent":                 {"cloud/processes", "mask", "tunnel", "platform"},
 	"tunnel":                {},
 	"web/studios":           {"tunnel", "views", "static", "db", "platform"},
 	"web/certificates":      {},
@@ -43,10 +48,10 @@ var mayImport = map[string][]string{
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
 	"views":                 {"views/components", "platform", "static"},
-	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
+	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "mask", "oidc", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
 	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "metrics", "db", "platform"},
-	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "metrics", "platform"},
+	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "mail", "metrics", "oidc", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -136,7 +141,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	names := regexp.MustCompile(`"((?:WHERRY|TOWER)_[A-Z_]+)"`)
 	found := 0
-	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go"} {
+	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go", "sign_in_settings.go", "oidc_settings.go", "mail_settings.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -66,6 +66,7 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if p.db, err = db.OpenWith(ctx, s.data, s.key); err != nil {
 		return p, err
 	}
+	p.db.SessionTimes = s.signIn.sessions
 	key, err := p.db.MachineKey(ctx)
 	if err != nil {
 		return p, err
@@ -111,7 +112,7 @@ func (p *portal) wire(key []byte, id string) error {
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
 	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: amazon}
 	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
-		Times: jobs.Times{Lifetime: p.lifetime}, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
+		Times: jobs.Times{Lifetime: p.lifetime}, AuditRetention: p.auditRetention, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
 			return source.Table().Fitting(e.Region, e.Config.ARM64Enabled, max(s.CPUs, 1), s.MemoryMiB(), s.GPUs)
 		}}
 	origins, err := p.studios.origins(p.url)
@@ -124,8 +125,9 @@ func (p *portal) wire(key []byte, id string) error {
 		return err
 	}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,
-		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
-			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
+		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), RequireSecondFactor: p.signIn.secondFactor,
+			Provider: p.signIn.signInProvider(p.url), NoPasswords: p.signIn.noPasswords, Accounts: accounts,
+			PortalURL: p.url, Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
 				return price
@@ -178,7 +180,7 @@ func (p *portal) useCredentials(ctx context.Context, id string) (platform.Creden
 	if err != nil {
 		return c, err
 	}
-	return c, p.db.CredentialsUsed(ctx, id)
+	return c, p.db.CredentialsUsed(ctx, c)
 }
 
 // run works until ctx is done. The loops stop last, so that what a request has just wished for is begun.
@@ -186,9 +188,11 @@ func (p *portal) run(ctx context.Context) error {
 	jobsCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { p.jobs.Run(jobsCtx) })
+	loops.Go(func() { p.tellAuditHead(jobsCtx, auditHeadEvery) })
 	err := p.serve(ctx)
 	stopJobs()
 	loops.Wait()
+	p.logAuditHead(context.WithoutCancel(ctx))
 	return err
 }
 
@@ -247,6 +251,9 @@ func serveCommand(ctx context.Context, args []string) error {
 	}
 	users, err := p.db.UserCount(ctx)
 	if err != nil {
+		return errors.Join(err, p.close())
+	}
+	if err := p.db.ServedWith(ctx, s.shown()); err != nil {
 		return errors.Join(err, p.close())
 	}
 	p.log.Info("serving", "url", p.url, "data", p.data, "version", version)

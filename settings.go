@@ -33,8 +33,11 @@ type settings struct {
 	log      *slog.Logger
 	studios  studioSettings
 	tls      tlsSettings
+	signIn   signInSettings
 	proxies  []netip.Prefix // WHERRY_TRUSTED_PROXIES: whose X-Forwarded-For counts
 	key      db.KeySource   // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
+
+	auditRetention time.Duration // WHERRY_AUDIT_RETENTION: for how long entries of the audit log are kept; 0: for ever
 
 	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
 
@@ -75,10 +78,16 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
 	}
+	if s.auditRetention, err = readAuditRetention(envOr("WHERRY_AUDIT_RETENTION", "0")); err != nil {
+		return s, nil, err
+	}
 	if s.studios, err = readStudioSettings(); err != nil {
 		return s, nil, err
 	}
 	if s.tls, err = readTLSSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.signIn, err = readSignInSettings(); err != nil {
 		return s, nil, err
 	}
 	if s.proxies, err = readTrustedProxies(); err != nil {

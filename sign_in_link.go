@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"time"
 
@@ -16,7 +17,10 @@ const signInLinkLifetime = 15 * time.Minute
 // signInLinkCommand prints a link that signs a user in, for one who has lost their password. Whoever may read the data
 // folder may do that. It works beside a serving portal.
 func signInLinkCommand(ctx context.Context, args []string) error {
-	s, rest, err := readSettings("sign-in-link", args, nil)
+	var removeFactor bool
+	s, rest, err := readSettings("sign-in-link", args, func(f *flag.FlagSet) {
+		f.BoolVar(&removeFactor, "remove-second-factor", false, "turn the user's second factor off, for one who has lost it")
+	})
 	if err != nil {
 		return err
 	}
@@ -31,6 +35,11 @@ func signInLinkCommand(ctx context.Context, args []string) error {
 	user, err := d.UserByLogin(ctx, rest[0])
 	if err != nil {
 		return err
+	}
+	if removeFactor {
+		if err := d.RemoveSecondFactor(ctx, user.ID, ""); err != nil {
+			return err
+		}
 	}
 	if s.url == "" {
 		s.url = "http://" + s.address

@@ -70,7 +70,10 @@ async function checkSession() {
   setTimeout(() => { if (!document.hidden) open(); }, 2000);
 }
 
+// What the page shows is for who was signed in: whoever comes to this browser next must not read it.
 function signedOut() {
+  document.getElementById("content").replaceChildren();
+  document.querySelector("header.frame")?.replaceChildren();
   note.hidden = false;
   note.textContent = "You are signed out, so this page is not live any more. Load it again to sign in.";
 }
@@ -112,6 +115,11 @@ addEventListener("pagehide", close);
 addEventListener("pageshow", (event) => { if (event.persisted && url) open(); });
 
 if (url && !document.querySelector("log-view")) open();
+
+// What a page fetches because something has changed is no sign that anybody is there, and keeps no session alive.
+body.addEventListener("htmx:configRequest", (event) => {
+  if (event.detail.triggeringEvent?.type.startsWith("live-")) event.detail.headers["Wherry-By-Itself"] = "1";
+});
 
 // Times that pass: [data-since] shows how long something goes on already, and [data-ago] how long ago a moment was.
 function duration(seconds) {

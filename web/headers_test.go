@@ -32,7 +32,7 @@ func TestEveryAnswerOfThePortalCarriesItsPolicies(t *testing.T) {
 					t.Errorf("%s: %s is %q", path, name, h.Values(name))
 				}
 			}
-			if got := h.Get("Strict-Transport-Security"); (got == "max-age=31536000") != https {
+			if got := h.Get("Strict-Transport-Security"); (got == "max-age=31536000; includeSubDomains") != https {
 				t.Errorf("%s, by https %v: Strict-Transport-Security is %q", path, https, got)
 			}
 			if w.Code != want {

@@ -293,6 +293,9 @@ func TestWhoLosesAccessIsCutOffWithinTwoSeconds(t *testing.T) {
 			s.exec(`UPDATE participants SET role = 'view' WHERE user_id = ?`, b.user.ID)
 		},
 		"the member signs out": func(s *site, b *browser, _ platform.Studio) { must(s.t, s.db.EndSession(s.t.Context(), b.hash)) },
+		"the member is disabled": func(s *site, b *browser, _ platform.Studio) {
+			s.exec(`UPDATE users SET disabled_at = 1 WHERE id = ?`, b.user.ID)
+		},
 		"the Studio is made private": func(s *site, _ *browser, studio platform.Studio) {
 			studio.Private = true
 			must(s.t, s.db.UpdateStudio(s.t.Context(), studio))
@@ -417,5 +420,31 @@ func TestWhoIsConnectedIsKnown(t *testing.T) {
 	session, err := s.db.StudioSession(t.Context(), studio.Session.ID)
 	if err != nil || time.Since(session.Active) > time.Minute {
 		t.Errorf("active %s, %v", session.Active, err)
+	}
+}
+
+// TestUseOfAStudioKeepsASignInAlive, and an open page in which nobody does anything does not.
+func TestUseOfAStudioKeepsASignInAlive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	studio := s.addStudio("a")
+	s.serve(studio, http.HandlerFunc(echoes))
+	b := s.signedIn(s.member(platform.RoleConnect)).open(studio)
+	c, _ := b.webSocket(studio)
+	say(t, c, "hello")
+	long := time.Now().Add(-time.Hour).UnixMilli()
+	age := func() time.Duration {
+		session, err := s.db.LookAtSession(t.Context(), b.hash, time.Now())
+		must(t, err)
+		return time.Since(session.Seen)
+	}
+	s.exec(`UPDATE sessions SET seen_at = ? WHERE token_hash = ?`, long, b.hash)
+	s.studios.look() // as it does every second
+	if age() < time.Minute {
+		t.Error("an open page keeps it alive")
+	}
+	b.get(s.at(studio, "/page"), page)
+	if age() > time.Minute {
+		t.Error("a request does not keep it alive")
 	}
 }

@@ -21,7 +21,7 @@ func (s *Studios) visit(w http.ResponseWriter, r *http.Request, studioID string)
 		s.askForGrant(w, r, studioID)
 		return
 	}
-	studio, member, err := s.check(r.Context(), g)
+	studio, member, err := s.check(r.Context(), g, true)
 	switch {
 	case errors.Is(err, errSignedOut):
 		s.askForGrant(w, r, studioID)
