@@ -270,5 +270,9 @@ func (st *stream) write(text string) error {
 	if _, err := st.c.Response().Write([]byte(text)); err != nil {
 		return err
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	_ = out.SetWriteDeadline(time.Time{}) // over HTTP/2 it ends a stream, also one on which nothing is written
+	return nil
 }
