@@ -41,7 +41,7 @@ func parsePosition(s string) (p position, ok bool) {
 	if p.Change, err = strconv.ParseInt(change, 10, 64); err != nil || p.Change < 0 {
 		return p, false
 	}
-	if p.Line, err = strconv.ParseInt(line, 10, 64); err != nil {
+	if p.Line, err = strconv.ParseInt(line, 10, 64); err != nil || p.Line < 0 { // a negative one would count from the end
 		p.Line = 0
 	}
 	return p, true
