@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"metrics":               {},
 	"examples":              {},
 	"bench":                 {},
+	"packaging/sbom":        {},
 	"cloud":                 {"platform"},
 	"cloud/processes":       {},
 	"cloud/local":           {"cloud", "cloud/processes", "platform"},
@@ -34,13 +35,14 @@ var mayImport = map[string][]string{
 	"cloud/aws/image":       {"platform"},
 	"cloud/aws/prices":      {"platform"},
 	"outbound":              {},
-	"mail":                  {"outbound", "platform"},
 	"oidc":                  {"outbound", "platform"},
 	"oidc/oidctest":         {},
+	"mail":                  {"outbound", "platform"},
 	"db":                    {"platform"},
 	"agent":                 {"cloud/processes", "tunnel", "platform"},
 	"tunnel":                {},
 	"web/studios":           {"tunnel", "views", "static", "db", "platform"},
+	"web/certificates":      {},
 	"agent/binaries":        {},
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
@@ -48,7 +50,7 @@ var mayImport = map[string][]string{
 	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
 	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "metrics", "db", "platform"},
-	"":                      {"web", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "mail", "metrics", "oidc", "platform"},
+	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "mail", "metrics", "oidc", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -138,7 +140,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	names := regexp.MustCompile(`"((?:WHERRY|TOWER)_[A-Z_]+)"`)
 	found := 0
-	for _, file := range []string{"settings.go", "studio_settings.go", "oidc_settings.go", "mail_settings.go"} {
+	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go", "sign_in_settings.go", "oidc_settings.go", "mail_settings.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +152,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	if found < 9 {
+	if found < 25 {
 		t.Errorf("only %d settings were found", found)
 	}
 }

@@ -19,7 +19,10 @@ import (
 // serving runs a portal on a data folder until stop.
 func serving(t *testing.T, s settings) (p *portal, stop func()) {
 	t.Helper()
-	s.address, s.nextflow, s.log = "127.0.0.1:0", "true", slog.New(slog.DiscardHandler)
+	s.address, s.nextflow = "127.0.0.1:0", "true"
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	p, err := openPortal(t.Context(), s)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -68,7 +71,7 @@ func TestAPortalIsBackedUpWhileItServesAndRestored(t *testing.T) {
 	creds := platform.Credentials{WorkspaceID: 1, Name: "account", Mode: "keys", AccessKey: "AKIA", SecretKey: platform.NewSecret("canary-secret")}
 	must(t, p.db.AddCredentials(t.Context(), &creds))
 	ctx, cancel := context.WithCancel(t.Context())
-	written := make(chan int)
+	begun, written := make(chan struct{}), make(chan int)
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
@@ -76,10 +79,14 @@ func TestAPortalIsBackedUpWhileItServesAndRestored(t *testing.T) {
 			if err := p.db.AddCredentials(context.Background(), &c); err != nil {
 				t.Error(err)
 			}
+			if n == 0 {
+				close(begun)
+			}
 		}
 		written <- n
 	}()
 	must(t, withKeys(t.Context(), "keys rotate", []string{"--data", first.data}, nil, func(d *db.DB) error { return rotateKeys(t.Context(), d, "", &bytes.Buffer{}) }))
+	<-begun // a rotation that does not wait may be over before
 	must(t, backupCommand(t.Context(), []string{file, "--data", first.data}))
 	cancel()
 	if n := <-written; n == 0 {

@@ -149,6 +149,9 @@ func (d *doctor) checkCredentials(ctx context.Context, store *db.DB, e platform.
 		d.note(name, skipped, "they open", "--online asks AWS whether they are usable")
 		return
 	}
+	if err := store.CredentialsUsed(platform.WithPurpose(ctx, "wherry doctor --online"), creds); err != nil {
+		d.note(name, unsure, err.Error(), "")
+	}
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
 	amazon := aws.New(aws.Config{JumpRoleARN: d.jumpRole, InstanceCredentials: d.instanceCredentials})

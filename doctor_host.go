@@ -33,8 +33,9 @@ const (
 
 // settingNames are the variables that begin with WHERRY_ and mean something to the portal.
 var settingNames = []string{"WHERRY_DATA", "WHERRY_ADDRESS", "WHERRY_URL", "WHERRY_AGENT_PORTAL", "WHERRY_NEXTFLOW", "WHERRY_MACHINE_LIFETIME", "WHERRY_LOG_LEVEL",
-	"WHERRY_LOG_FORMAT", "WHERRY_PRICE_LIST_URL", "WHERRY_CONSOLE_OUTPUT", "WHERRY_KEY", "WHERRY_KEY_FILE", "WHERRY_METRICS_TOKEN", "WHERRY_AGENT_PLUGIN",
+	"WHERRY_LOG_FORMAT", "WHERRY_PRICE_LIST_URL", "WHERRY_SESSION_IDLE", "WHERRY_SESSION_LIMIT", "WHERRY_CONSOLE_OUTPUT", "WHERRY_KEY", "WHERRY_KEY_FILE", "WHERRY_METRICS_TOKEN", "WHERRY_AUDIT_RETENTION", "WHERRY_AGENT_PLUGIN",
 	"WHERRY_STUDIOS_ADDRESS", "WHERRY_STUDIOS_DOMAIN", "WHERRY_STUDIOS_MAX_UPLOAD", "WHERRY_STUDIOS_URL", "WHERRY_STUDIO_TEMPLATES",
+	"WHERRY_TLS_CERT", "WHERRY_TLS_KEY", "WHERRY_TLS_ACME", "WHERRY_TLS_ACME_EMAIL", "WHERRY_TLS_ACME_DIRECTORY", "WHERRY_HTTP_ADDRESS", "WHERRY_TRUSTED_PROXIES",
 	"WHERRY_OIDC_ISSUER", "WHERRY_OIDC_CLIENT_ID", "WHERRY_OIDC_CLIENT_SECRET", "WHERRY_OIDC_SCOPES", "WHERRY_OIDC_GROUPS_CLAIM", "WHERRY_OIDC_NAME", "WHERRY_OIDC_PRIVATE",
 	"WHERRY_SMTP_HOST", "WHERRY_SMTP_PORT", "WHERRY_SMTP_USER", "WHERRY_SMTP_PASSWORD", "WHERRY_SMTP_FROM", "WHERRY_SMTP_TLS"}
 
@@ -57,7 +58,7 @@ func (d *doctor) checkSettings() {
 			d.note("settings", unsure, name+" is "+address+": passwords and secrets pass the network in clear", "put TLS in front, and set it to https://")
 		}
 	}
-	if d.aws && (d.agentURL == "" && inside || isLoopback(d.agentURL)) && !isLoopback(os.Getenv("AWS_ENDPOINT_URL")) {
+	if d.aws && (d.agentURL == "" && inside && !d.tls.on() || isLoopback(d.agentURL)) && !isLoopback(os.Getenv("AWS_ENDPOINT_URL")) {
 		d.note("settings", wrong, "there are compute environments in AWS, and WHERRY_AGENT_PORTAL is no address that instances reach", "set WHERRY_AGENT_PORTAL to one")
 	}
 	if len(d.findings) == before {

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"wherry/db"
 	"wherry/platform"
@@ -41,7 +48,7 @@ func TestTheDoctorFindsNothingWrongWithAPortalThatServes(t *testing.T) {
 	if d.count(wrong) > 0 {
 		t.Errorf("it finds %+v", d.findings)
 	}
-	for _, want := range []string{fmt.Sprintf("the process %d works", os.Getpid()), "WHERRY_URL: " + p.url + " answers", "nextflow: 24.10.0", "key: "} {
+	for _, want := range []string{fmt.Sprintf("the process %d works", os.Getpid()), "WHERRY_URL: " + p.url + " answers", "nextflow: 24.10.0", "key: ", "leads to this portal's Studios", "proxies: none is trusted"} {
 		if !d.has(fine, want) {
 			t.Errorf("it does not say %q: %+v", want, d.findings)
 		}
@@ -74,6 +81,39 @@ func TestTheDoctorNamesWhatIsWrong(t *testing.T) {
 			t.Cleanup(func() { lease.Release() })
 			d.url = "http://127.0.0.1:1"
 		}, wrong, "WHERRY_URL: "},
+		"no certificate":      {func(t *testing.T, d *doctor) { d.tls.cert, d.tls.key = "/no/cert.pem", "/no/key.pem" }, wrong, "TLS: open /no/cert.pem"},
+		"an old certificate":  {func(t *testing.T, d *doctor) { withCertificate(t, d, -time.Minute, "portal.example.org") }, wrong, "renew it"},
+		"one that ends soon":  {func(t *testing.T, d *doctor) { withCertificate(t, d, 24*time.Hour, "portal.example.org") }, unsure, "see that it is renewed"},
+		"one of another name": {func(t *testing.T, d *doctor) { withCertificate(t, d, 90*24*time.Hour, "other.example.org") }, wrong, "get a certificate for portal.example.org"},
+		"one without Studios": {func(t *testing.T, d *doctor) {
+			withCertificate(t, d, 90*24*time.Hour, "portal.example.org")
+			d.studios.domain = "s.example.org"
+		}, wrong, "get a certificate for a.s.example.org"},
+		"an unknown authority": {func(t *testing.T, d *doctor) { withCertificate(t, d, 90*24*time.Hour, "portal.example.org") }, unsure, "does not trust the certificate"},
+		"a key for all to read": {func(t *testing.T, d *doctor) {
+			withCertificate(t, d, 90*24*time.Hour, "portal.example.org")
+			must(t, os.Chmod(d.tls.key, 0o644))
+		}, unsure, "key.pem has the mode 0644"},
+		"open keys of ACME": {func(t *testing.T, d *doctor) {
+			d.tls.domains = []string{"portal.example.org"}
+			must(t, os.Mkdir(filepath.Join(d.data, acmeFolder), 0o755))
+		}, wrong, "chmod 700: keys of certificates"},
+		"a port no authority asks at": {func(_ *testing.T, d *doctor) { d.tls.domains = []string{"portal.example.org"} }, unsure, "authorities ask at port 443"},
+		"an authority not asked":      {func(_ *testing.T, d *doctor) { d.tls.domains = []string{"portal.example.org"} }, skipped, "--online asks"},
+		"an unnamed proxy":            {func(_ *testing.T, d *doctor) { d.url = "https://portal.example.org" }, unsure, "WHERRY_TRUSTED_PROXIES names none"},
+		"Studios without an address":  {func(_ *testing.T, d *doctor) { d.url = "https://portal.example.org" }, unsure, "they run, and cannot be opened"},
+		"Studios in clear": {func(_ *testing.T, d *doctor) {
+			d.url, d.studios.domain = "http://portal.example.org", "s.example.org"
+		}, unsure, "keep Studios apart"},
+		"Studios not asked": {func(_ *testing.T, d *doctor) { d.url = "http://127.0.0.1:1" }, skipped, "studios.localhost:1 was not asked"},
+		"Studios elsewhere": {func(t *testing.T, d *doctor) {
+			lease, err := db.TakeLeaseNow(t.Context(), d.data)
+			must(t, err)
+			t.Cleanup(func() { lease.Release() })
+			other := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(other.Close)
+			d.url = other.URL
+		}, wrong, "404 Not Found, and not as a Studio does"},
 		"nobody to ask": {func(_ *testing.T, d *doctor) { d.url = "http://127.0.0.1:1" }, skipped, "no portal works"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -88,6 +128,22 @@ func TestTheDoctorNamesWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withCertificate gives the portal a certificate for a name, which ends some time from now.
+func withCertificate(t *testing.T, d *doctor, left time.Duration, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	dir := t.TempDir()
+	d.tls.cert, d.tls.key, d.url = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), "https://portal.example.org"
+	must(t, os.WriteFile(d.tls.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	must(t, os.WriteFile(d.tls.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
 }
 
 // withEnvironments makes a database with an environment on this host and one in AWS, whose credentials have the secret.

@@ -87,6 +87,9 @@ func listKeys(ctx context.Context, d *db.DB, w io.Writer) error {
 	fmt.Fprintln(table, "\nDATA KEY\tSINCE\tFOR\tVALUES")
 	for _, k := range keys.Data {
 		purpose, values := "tokens of machines and Studios", "-"
+		if k.Purpose == "audit" {
+			purpose = "proof of the audit log"
+		}
 		if k.Purpose == "values" {
 			purpose, values = "secrets", fmt.Sprint(k.Values)
 			if !k.Newest {

@@ -31,10 +31,13 @@ Usage:
   wherry image [--format packer|image-builder] [--arch amd64|arm64] [--pull IMAGE ...]
                                                     print a recipe for an AMI that boots faster
   wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
+  wherry users [list|admin USER on|admin USER off|disable USER|enable USER] [--data DIR]
+                                                    who comes in, and who administers the portal
   wherry backup FILE [--data DIR]                   copy the database, also while the portal serves
   wherry restore FILE --data DIR                    put a backup into a new data folder
   wherry keys [list|rotate|lose-secrets] [--data DIR]
                                                     the keys that seal secrets in the database
+  wherry audit verify|export|head [--data DIR]      check the audit log, write it to a file, or print its head
   wherry doctor [--data DIR] [--online] [--json]    say what is wrong with a set-up
   wherry version
 
@@ -46,12 +49,14 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"serve":        serveCommand,
 	"demo":         demoCommand,
 	"sign-in-link": signInLinkCommand,
+	"users":        usersCommand,
 	"permissions":  permissionsCommand,
 	"prices":       pricesCommand,
 	"image":        imageCommand,
 	"backup":       backupCommand,
 	"restore":      restoreCommand,
 	"keys":         keysCommand,
+	"audit":        auditCommand,
 	"doctor":       doctorCommand,
 	"agent":        agentCommand,
 	"machine":      machineCommand,
@@ -75,6 +80,9 @@ func main() {
 		exitUsage(os.Stderr, 2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if name != "serve" && name != "demo" {
+		ctx = asOperator(ctx)
+	}
 	err := command(ctx, os.Args[2:])
 	stopped := ctx.Err() != nil
 	stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"wherry/agent/binaries"
 	"wherry/cloud"
@@ -23,6 +26,7 @@ import (
 	"wherry/metrics"
 	"wherry/platform"
 	"wherry/web"
+	"wherry/web/certificates"
 	"wherry/web/studios"
 )
 
@@ -37,6 +41,9 @@ type portal struct {
 	listener net.Listener
 	// studioListener is for the one origin of all Studios; nil: each has a name of its own.
 	studioListener net.Listener
+	// httpListener is for plain HTTP beside TLS; nil: nobody listens there.
+	httpListener net.Listener
+	certificates *certificates.Certificates // nil: the portal speaks no TLS
 
 	throttled *metrics.Counter // by service and operation of the cloud
 }
@@ -59,6 +66,7 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 	if p.db, err = db.OpenWith(ctx, s.data, s.key); err != nil {
 		return p, err
 	}
+	p.db.SessionTimes = s.signIn.sessions
 	key, err := p.db.MachineKey(ctx)
 	if err != nil {
 		return p, err
@@ -78,11 +86,19 @@ func openPortal(ctx context.Context, s settings) (p *portal, err error) {
 			return p, fmt.Errorf("listening for Studios: %w (WHERRY_STUDIOS_ADDRESS takes another address)", err)
 		}
 	}
+	if p.tls.httpAddress != "" {
+		if p.httpListener, err = net.Listen("tcp", p.tls.httpAddress); err != nil {
+			return p, fmt.Errorf("listening for plain HTTP: %w (WHERRY_HTTP_ADDRESS takes another address)", err)
+		}
+	}
 	return p, p.wire(key, id)
 }
 
 func (p *portal) wire(key []byte, id string) error {
 	here := localURL(p.listener.Addr())
+	if p.tls.on() {
+		here = p.url // the certificate is for this name, and not for the listener's address
+	}
 	if p.url == "" {
 		p.url = here
 	}
@@ -96,7 +112,7 @@ func (p *portal) wire(key []byte, id string) error {
 		Dir: filepath.Join(p.data, "local"), Nextflow: p.nextflow, Log: p.log})}
 	accounts := map[platform.PlatformName]cloud.Account{platform.PlatformAWSCloud: amazon}
 	p.jobs = &jobs.Jobs{DB: p.db, Clouds: p.clouds, Accounts: accounts, Key: key, PortalURL: p.agentURL, Log: p.log,
-		Times: jobs.Times{Lifetime: p.lifetime}, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
+		Times: jobs.Times{Lifetime: p.lifetime}, AuditRetention: p.auditRetention, Fitting: func(e platform.ComputeEnv, s platform.Shortage) []platform.InstanceOffer {
 			return source.Table().Fitting(e.Region, e.Config.ARM64Enabled, max(s.CPUs, 1), s.MemoryMiB(), s.GPUs)
 		}}
 	origins, err := p.studios.origins(p.url)
@@ -105,9 +121,12 @@ func (p *portal) wire(key []byte, id string) error {
 	}
 	st := studios.New(studios.Config{DB: p.db, Log: p.log, Origins: origins, PortalURL: p.url, Key: key, Templates: p.studios.templates, MaxUpload: p.studios.maxUpload,
 		Token: func(sessionID string) string { return jobs.StudioToken(key, sessionID) }})
-	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st,
+	if p.certificates, err = p.tls.certificates(p.data, st, p.log); err != nil {
+		return err
+	}
+	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), Accounts: accounts,
-			Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
+			PortalURL: p.url, Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
 				return price
@@ -160,7 +179,7 @@ func (p *portal) useCredentials(ctx context.Context, id string) (platform.Creden
 	if err != nil {
 		return c, err
 	}
-	return c, p.db.CredentialsUsed(ctx, id)
+	return c, p.db.CredentialsUsed(ctx, c)
 }
 
 // run works until ctx is done. The loops stop last, so that what a request has just wished for is begun.
@@ -168,33 +187,35 @@ func (p *portal) run(ctx context.Context) error {
 	jobsCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { p.jobs.Run(jobsCtx) })
+	loops.Go(func() { p.tellAuditHead(jobsCtx, auditHeadEvery) })
 	err := p.serve(ctx)
 	stopJobs()
 	loops.Wait()
+	p.logAuditHead(context.WithoutCancel(ctx))
 	return err
 }
 
 // serve answers requests until ctx is done, or one of the listeners fails.
 func (p *portal) serve(ctx context.Context) error {
-	if p.studioListener == nil {
-		return p.server.Serve(ctx, p.listener)
+	secure := func(l net.Listener) net.Listener { return l }
+	if p.certificates != nil {
+		secure = func(l net.Listener) net.Listener { return tls.NewListener(l, p.certificates.Config()) }
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	shared := make(chan error, 1)
-	go func() {
-		defer stop()
-		shared <- p.server.ServeStudios(ctx, p.studioListener)
-	}()
-	err := p.server.Serve(ctx, p.listener)
-	stop()
-	return errors.Join(err, <-shared)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.server.Serve(ctx, secure(p.listener)) })
+	if p.studioListener != nil {
+		g.Go(func() error { return p.server.ServeStudios(ctx, secure(p.studioListener)) })
+	}
+	if p.httpListener != nil {
+		g.Go(func() error { return p.server.ServePlain(ctx, p.httpListener, p.certificates.Challenges) })
+	}
+	return g.Wait()
 }
 
 // close lets go of the data folder.
 func (p *portal) close() error {
 	var failures []error
-	for _, listener := range []net.Listener{p.listener, p.studioListener} {
+	for _, listener := range []net.Listener{p.listener, p.studioListener, p.httpListener} {
 		if listener == nil {
 			continue
 		}
@@ -229,6 +250,9 @@ func serveCommand(ctx context.Context, args []string) error {
 	}
 	users, err := p.db.UserCount(ctx)
 	if err != nil {
+		return errors.Join(err, p.close())
+	}
+	if err := p.db.ServedWith(ctx, s.shown()); err != nil {
 		return errors.Join(err, p.close())
 	}
 	p.log.Info("serving", "url", p.url, "data", p.data, "version", version)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,7 +32,12 @@ type settings struct {
 	priceURL string        // WHERRY_PRICE_LIST_URL: where AWS's price list is
 	log      *slog.Logger
 	studios  studioSettings
-	key      db.KeySource // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
+	tls      tlsSettings
+	signIn   signInSettings
+	proxies  []netip.Prefix // WHERRY_TRUSTED_PROXIES: whose X-Forwarded-For counts
+	key      db.KeySource   // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
+
+	auditRetention time.Duration // WHERRY_AUDIT_RETENTION: for how long entries of the audit log are kept; 0: for ever
 
 	metricsToken platform.Secret // WHERRY_METRICS_TOKEN: shows the metrics to whoever has it; empty: to nobody
 
@@ -72,7 +78,19 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 	if s.lifetime, err = time.ParseDuration(envOr("WHERRY_MACHINE_LIFETIME", platform.LostAfter.String())); err != nil || s.lifetime < time.Second {
 		return s, nil, fmt.Errorf("WHERRY_MACHINE_LIFETIME is %q; it must be a duration of a second or more, such as 30m", os.Getenv("WHERRY_MACHINE_LIFETIME"))
 	}
+	if s.auditRetention, err = readAuditRetention(envOr("WHERRY_AUDIT_RETENTION", "0")); err != nil {
+		return s, nil, err
+	}
 	if s.studios, err = readStudioSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.tls, err = readTLSSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.signIn, err = readSignInSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.proxies, err = readTrustedProxies(); err != nil {
 		return s, nil, err
 	}
 	return s, flags.Args(), s.check()
@@ -95,7 +113,7 @@ func (s *settings) check() error {
 		return fmt.Errorf("TOWER_AWS_JUMP_ROLE_ARN is %q; it must be a role's ARN, such as arn:aws:iam::123456789012:role/Name", s.jumpRole)
 	}
 	s.url, s.agentURL = strings.TrimRight(s.url, "/"), strings.TrimRight(s.agentURL, "/")
-	return nil
+	return s.tls.check(s.url, s.agentURL, s.studios.url)
 }
 
 func boolSetting(name string) (bool, error) {

@@ -17,6 +17,7 @@ func TestASettingThatMeansNothingIsRefused(t *testing.T) {
 		{"TOWER_AWS_JUMP_ROLE_ARN", "jump"}, {"TOWER_AWS_JUMP_ROLE_ARN", "arn:aws:iam::123456789012:user/jump"}, {"TOWER_ALLOW_INSTANCE_CREDENTIALS", "yes"},
 		{"WHERRY_STUDIOS_DOMAIN", "https://studios.example.org"}, {"WHERRY_STUDIOS_DOMAIN", "*.example.org"}, {"WHERRY_STUDIOS_DOMAIN", "org"}, {"WHERRY_STUDIOS_ADDRESS", "8443"},
 		{"WHERRY_STUDIOS_URL", "https://example.org"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "20 gigabytes"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "1"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "999999999GiB"},
+		{"WHERRY_SESSION_IDLE", "12"}, {"WHERRY_SESSION_LIMIT", "10s"},
 		{"WHERRY_STUDIO_TEMPLATES", "/no/such/file.json"},
 	} {
 		t.Run(c.name+"="+c.value, func(t *testing.T) {

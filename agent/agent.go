@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,15 +23,18 @@ var (
 // agent is one machine's work under way.
 type agent struct {
 	Config
-	portal *portal
-	spec   platform.Spec
-	launch string // the folder in which Nextflow is started
-	image  string // the container image that Nextflow runs in; empty: the machine's own Nextflow
-	steps  *steps
-	spool  *spool // nil: the work is a Studio
-	logs   map[platform.LogStream]*shipper
-	store  Store
-	stop   context.CancelCauseFunc // stops the work
+	portal     *portal
+	spec       platform.Spec
+	mask       *mask      // of all secrets that the machine has
+	output     *maskedLog // what the launch script, or a Studio's tool, prints
+	relayToken string     // by which Nextflow's plugin is known to the relay
+	launch     string     // the folder in which Nextflow is started
+	image      string     // the container image that Nextflow runs in; empty: the machine's own Nextflow
+	steps      *steps
+	spool      *spool // nil: the work is a Studio
+	logs       map[platform.LogStream]*shipper
+	store      Store
+	stop       context.CancelCauseFunc // stops the work
 
 	disks     disks
 	keeping   *keeping
@@ -57,7 +59,10 @@ type teller interface {
 // be told of it (ErrUnheard).
 func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
-	a := &agent{Config: cfg, portal: newPortal(cfg)}
+	a := &agent{Config: cfg, portal: newPortal(cfg), relayToken: platform.NewToken()}
+	own := []string{a.portal.key, cfg.ClaimToken, a.relayToken}
+	a.mask = newMask(own...)
+	a.maskLog()
 	alive, give := context.WithCancelCause(ctx) // ends when there is nobody left to report to
 	defer give(nil)
 	go a.watchLeader(alive, give)
@@ -72,12 +77,21 @@ func Run(ctx context.Context, cfg Config) error {
 	if a.spec, err = a.portal.claim(alive, cfg, prepare); err != nil {
 		err = fmt.Errorf("claiming the work: %w", err)
 		if a.Place != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnheard) {
-			err = errors.Join(err, a.portal.giveUp(ctx, cfg, err))
+			err = errors.Join(err, a.portal.giveUp(ctx, cfg, a.mask.text(err.Error())))
 		}
 		return err
 	}
+	a.mask = newMask(append(own, secretsOf(a.spec)...)...)
+	a.maskLog()
 	a.Log.Info("claimed", "work", a.spec.WorkID())
 	return a.work(ctx, alive, give, began)
+}
+
+// maskLog masks the agent's own log from now on.
+func (a *agent) maskLog() {
+	if a.log != nil {
+		a.log.mask.Store(a.mask)
+	}
 }
 
 // watchLeader gives up when whoever leads the machine has died, and when the portal was not heard for a lifetime: the
@@ -131,16 +145,17 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 	a.stop = stop
 	a.keeping = newKeeping(context.WithoutCancel(ctx), a.spec)
 	defer a.keeping.cancelAll()
-	a.steps = newSteps(a.portal)
+	a.steps = newSteps(a.portal, a.mask)
 	a.steps.add(platform.StepAgentUp, began, "")
 	if !a.Booted.IsZero() {
 		a.steps.add(platform.StepBooted, a.Booted, "")
 	}
-	files, err := a.openFiles()
+	record, err := a.openFiles()
 	if err != nil {
 		return err
 	}
-	defer files.Close()
+	defer record.Close() // of a Studio there is none
+	defer a.output.Close()
 	reporters := a.startReporters(alive, give)
 	failure := a.settle(alive)
 	go a.sync(alive, give)
@@ -160,28 +175,30 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 		end = a.runNextflow(working, a.launch)
 	}
 	end.At = time.Now().UTC()
+	end = a.mask.report(end)
 	return a.report(alive, reporters, end)
 }
 
-// openFiles opens the file that is written from the beginning on: a session's log, or the record of a run's trace calls.
-func (a *agent) openFiles() (file io.Closer, err error) {
+// openFiles opens the files that are written from the beginning on: the log, and the record of a run's trace calls.
+func (a *agent) openFiles() (record *os.File, err error) {
+	if a.output, err = openMaskedLog(a.outputFile(), os.O_APPEND, a.mask); err != nil {
+		return nil, err
+	}
 	if a.spec.Studio != nil {
-		if a.studio, err = a.newStudio(); err != nil {
-			return nil, err
-		}
+		a.studio = a.newStudio()
 		a.told = a.studio.reports
-		return a.studio.output, nil
+		return nil, nil
 	}
 	a.launch = filepath.Join(a.Dir, "launch")
 	if err := os.MkdirAll(a.launch, 0o755); err != nil {
 		return nil, err
 	}
-	record, err := os.OpenFile(a.traceRecord(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	record, err = os.OpenFile(a.traceRecord(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	a.spool = newSpool(a.portal, a.spec.RunID, a.Log)
-	a.spool.record = record
+	a.spool.record, a.spool.mask = record, a.mask
 	a.told = a.spool
 	return record, nil
 }

@@ -251,8 +251,8 @@ func TestTheRelayKnowsItsOwnTokenOnly(t *testing.T) {
 	p := newFakePortal(t, spec(t))
 	portal := newPortal(Config{PortalURL: p.URL})
 	p.key = portal.key
-	spool, steps := newSpool(portal, "run1", nil), newSteps(portal)
-	r, err := startRelay("nf-tower@1.9.3", "run1", "http://watch", spool, steps)
+	spool, steps := newSpool(portal, "run1", nil), newSteps(portal, newMask())
+	r, err := startRelay("nf-tower@1.9.3", "relay-token", "run1", "http://watch", spool, steps)
 	must(t, err)
 	call := func(token string) int {
 		req, err := http.NewRequest(http.MethodPut, r.url()+"/trace/run1/progress", strings.NewReader(`{"tasks":[]}`))

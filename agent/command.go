@@ -77,6 +77,9 @@ func (a *agent) variables(traceURL, traceToken string) (vars []string) {
 	for _, e := range spec.Environment {
 		vars = append(vars, e.Name+"="+e.Value)
 	}
+	if len(spec.PipelineSecrets) > 0 {
+		vars = append(vars, "NXF_SECRETS_FILE="+a.secretsStore())
+	}
 	for name, value := range spec.Secrets {
 		vars = append(vars, name+"="+value)
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	PortalWait time.Duration   // how long a silent portal is waited for when all is kept; 0: Lifetime
 	KeepEvery  time.Duration   // how often growing files are kept; 0: half a minute
 	Log        *slog.Logger
+	log        *maskedWriter // what Log writes to; nil: something else
 
 	// Of Studios; 0 is the usual.
 	CheckpointEvery time.Duration // how long after one checkpoint the next begins; platform.CheckpointEvery
@@ -62,9 +63,10 @@ func ConfigFromEnv() (Config, error) {
 		defer os.Unsetenv(settings + name)
 		return os.Getenv(settings + name)
 	}
+	log := &maskedWriter{to: os.Stderr}
 	c := Config{PortalURL: strings.TrimRight(get("PORTAL_URL"), "/"), MachineID: get("MACHINE"), InstanceID: get("INSTANCE"),
 		ClaimToken: get("CLAIM_TOKEN"), Dir: get("DIR"), Nextflow: get("NEXTFLOW"), HeardFile: get("HEARD_FILE"),
-		Plugin: get("PLUGIN") != "off", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+		Plugin: get("PLUGIN") != "off", Log: slog.New(slog.NewTextHandler(log, nil)), log: log}
 	if c.Nextflow == "" {
 		c.Nextflow = "nextflow"
 	}

@@ -50,6 +50,9 @@ func (a *agent) defaults() (string, error) {
 		// The containers of tasks get the role from the metadata service; Nextflow's option to write keys into the scripts
 		// of tasks stays off.
 		b.WriteString("fusion.enabled = true\nprocess.scratch = false\n")
+		if len(a.spec.PipelineSecrets) > 0 { // there the whole task runs in its container, with what reads its secrets
+			fmt.Fprintf(&b, "docker.runOptions = %s\n", quoteGroovy("--volume "+filepath.Dir(a.secretsStore())+":"+filepath.Dir(a.secretsStore())+":ro"))
+		}
 	}
 	return b.String(), nil
 }

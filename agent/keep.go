@@ -60,17 +60,17 @@ func (k *keeping) endBy(at time.Time) {
 // logFile is a log: where it is on the machine, and what it is kept as.
 type logFile struct{ path, kept string }
 
-// logFiles are the logs of the work.
+// logFiles are the logs of the work, masked.
 func (a *agent) logFiles() map[platform.LogStream]logFile {
 	files := map[platform.LogStream]logFile{platform.LogOutput: {a.outputFile(), platform.KeptOutput}}
 	if a.studio == nil {
-		files[platform.LogNextflow] = logFile{filepath.Join(a.launch, ".nextflow.log"), platform.KeptNextflow}
+		files[platform.LogNextflow] = logFile{filepath.Join(a.Dir, platform.KeptNextflow), platform.KeptNextflow}
 	}
 	return files
 }
 
 // outputFile is what the launch script, or a Studio's tool, prints.
-func (a *agent) outputFile() string { return filepath.Join(a.Dir, "stdout.log") }
+func (a *agent) outputFile() string { return filepath.Join(a.Dir, platform.KeptOutput) }
 
 // kept is the key of one of the run's kept files.
 func (a *agent) kept(name string) string { return a.spec.KeptFolder() + "/" + name }
@@ -131,17 +131,22 @@ func (a *agent) keepOutput(ctx context.Context, f published) error {
 // keepReports keeps the reports, and returns those that are kept in the order in which they were found.
 func (a *agent) keepReports(ctx context.Context, found []foundReport) (list []platform.Report, err error) {
 	var mu sync.Mutex
-	kept := map[string]bool{}
+	kept := map[string]platform.Report{}
 	err = each(ctx, found, func(ctx context.Context, r foundReport) error {
-		err := putFile(ctx, a.store, a.kept(platform.KeptReports+"/"+r.Name), r.path)
+		r, err := a.maskReport(r)
+		if err == nil {
+			err = putFile(ctx, a.store, a.kept(platform.KeptReports+"/"+r.Name), r.path)
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		kept[r.Name] = err == nil
+		if err == nil {
+			kept[r.Name] = r.Report
+		}
 		return err
 	})
 	for _, r := range found {
-		if kept[r.Name] {
-			list = append(list, r.Report)
+		if report, ok := kept[r.Name]; ok {
+			list = append(list, report)
 		}
 	}
 	return list, err

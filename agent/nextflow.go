@@ -27,6 +27,7 @@ const (
 // runNextflow runs the launch script with all that watches it, and returns the report of how it ended. When working ends,
 // Nextflow is asked to stop, and then made to.
 func (a *agent) runNextflow(working context.Context, dir string) platform.EndReport {
+	defer a.endSecrets()
 	if failure := a.writeAll(); failure != "" {
 		return platform.EndReport{Reason: failure}
 	}
@@ -40,24 +41,41 @@ func (a *agent) runNextflow(working context.Context, dir string) platform.EndRep
 	if err != nil {
 		return failed("The agent's trace could not be started: %v.", err)
 	}
-	output, err := os.OpenFile(a.outputFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := a.output.pipe()
 	if err != nil {
-		return failed("The output file cannot be written on the machine: %v.", err)
+		return failed("The output cannot be read on the machine: %v.", err)
 	}
-	defer output.Close()
+	defer a.copyNextflowLog(dir)()
 	cmd := a.launchCommand(dir, tracer)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output.write, output.write
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// Pdeathsig is sent when the thread that started the child ends; started from here, that thread must live on.
 	ended, err := startOnKeptThread(cmd)
 	if err != nil {
+		output.drain()
 		return failed("%s could not be started on the machine: %v.", filepath.Base(cmd.Path), err)
 	}
 	a.watch(working, cmd, ended, dir)
 	a.killRest(cmd)
+	output.drain()
 	end := a.judge(working, dir)
 	tracer.finish(end)
 	return end
+}
+
+// copyNextflowLog copies Nextflow's log, masked, until the function that it returns is called.
+func (a *agent) copyNextflowLog(dir string) (finish func()) {
+	ended, copied := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(copied)
+		if err := copyLog(filepath.Join(dir, ".nextflow.log"), a.logFiles()[platform.LogNextflow].path, a.mask, ended); err != nil {
+			a.Log.Warn("Nextflow's log could not be copied", "error", err)
+		}
+	}()
+	return func() {
+		close(ended)
+		<-copied
+	}
 }
 
 // launchCommand runs the launch script, in the machine itself or in Nextflow's container image.

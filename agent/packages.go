@@ -48,8 +48,8 @@ func (s *studio) planPackages(context.Context) (failure string) {
 	if err != nil {
 		return fmt.Sprintf("A folder for the packages cannot be made on the machine: %v.", err)
 	}
-	if info, err := s.output.Stat(); err == nil {
-		p.from = info.Size()
+	if size, err := s.output.size(); err == nil {
+		p.from = size
 	}
 	s.packages = p
 	s.say("Installing %s from conda-forge and bioconda: %s.", countText(len(p.list), "package"), strings.Join(p.list, ", "))
@@ -81,7 +81,12 @@ func (s *studio) installHere(working context.Context) *platform.EndReport {
 	}
 	cmd := exec.Command("sh", append(s.packages.script(), "true")...)
 	cmd.Env = append(ownEnvironment(), string(s.mark()))
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.packages.folder, s.output, s.output
+	output, err := s.output.pipe()
+	if err != nil {
+		return &platform.EndReport{Reason: fmt.Sprintf("The output of the packages' installer cannot be read on the machine: %v.", err)}
+	}
+	defer output.drain()
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.packages.folder, output.write, output.write
 	ended, err := startInGroup(cmd)
 	if err != nil {
 		return &platform.EndReport{BuildFailed: true, Reason: fmt.Sprintf("The packages' installer could not be started on the machine: %v.", err)}
@@ -95,6 +100,7 @@ func (s *studio) installHere(working context.Context) *platform.EndReport {
 		return &end
 	case <-ended:
 	}
+	output.drain()
 	if end := s.buildFailure(); end != nil {
 		return end
 	}

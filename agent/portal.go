@@ -165,8 +165,8 @@ func (p *portal) claim(ctx context.Context, cfg Config, idle func()) (spec platf
 }
 
 // giveUp tells the portal why a machine that never got its work ends; it is said once, for what it is worth.
-func (p *portal) giveUp(ctx context.Context, cfg Config, why error) error {
-	body, err := json.Marshal(platform.BootReport{Failure: why.Error()})
+func (p *portal) giveUp(ctx context.Context, cfg Config, why string) error {
+	body, err := json.Marshal(platform.BootReport{Failure: why})
 	if err != nil {
 		return err
 	}

@@ -24,12 +24,12 @@ type relay struct {
 	listener net.Listener
 }
 
-func startRelay(plugin, runID, watch string, spool *spool, steps *steps) (*relay, error) {
+func startRelay(plugin, token, runID, watch string, spool *spool, steps *steps) (*relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{name: plugin, secret: platform.NewToken(), runID: runID, watch: watch, spool: spool, steps: steps, listener: listener}
+	r := &relay{name: plugin, secret: token, runID: runID, watch: watch, spool: spool, steps: steps, listener: listener}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/trace/create", r.create)
 	mux.HandleFunc("PUT /api/trace/{id}/{call}", r.update)

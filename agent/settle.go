@@ -120,6 +120,9 @@ func (a *agent) writeAll() (failure string) {
 	if err := a.makeHome(); err != nil {
 		return fmt.Sprintf("Nextflow's configuration cannot be written on the machine: %v.", err)
 	}
+	if err := a.writeSecrets(); err != nil {
+		return fmt.Sprintf("The pipeline's secrets cannot be written on the machine: %v.", err)
+	}
 	a.steps.add(platform.StepFilesWritten, time.Now(), "")
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 // steps reports what happens on the machine, for the launch timeline.
 type steps struct {
 	portal *portal
+	mask   *mask
 	wake   chan struct{}
 
 	mu      sync.Mutex
@@ -22,8 +23,8 @@ type steps struct {
 	ended   bool
 }
 
-func newSteps(p *portal) *steps {
-	return &steps{portal: p, wake: make(chan struct{}, 1), seen: map[string]bool{}}
+func newSteps(p *portal, m *mask) *steps {
+	return &steps{portal: p, mask: m, wake: make(chan struct{}, 1), seen: map[string]bool{}}
 }
 
 // add reports a step, the first time it is named.
@@ -32,7 +33,7 @@ func (s *steps) add(name string, at time.Time, note string) {
 	defer s.mu.Unlock()
 	if !s.seen[name] {
 		s.seen[name] = true
-		step := platform.StepReport{Name: name, At: at.UTC(), Note: note}
+		step := platform.StepReport{Name: name, At: at.UTC(), Note: s.mask.text(note)}
 		s.waiting, s.all = append(s.waiting, step), append(s.all, step)
 		wake(s.wake)
 	}

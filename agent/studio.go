@@ -17,8 +17,7 @@ import (
 type studio struct {
 	*agent
 	session   platform.StudioSpec
-	workspace string   // the folder that is kept
-	output    *os.File // the session's log
+	workspace string // the folder that is kept
 	runner    runner
 	port      atomic.Int32 // on 127.0.0.1, where the tool answers; 0: it does not
 	lifespan  lifespan
@@ -43,25 +42,21 @@ var (
 const diskFolder = "disk"
 
 // newStudio makes the machine ready to run a session. What its work is done in is chosen later.
-func (a *agent) newStudio() (*studio, error) {
-	output, err := os.OpenFile(a.outputFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	s := &studio{agent: a, session: *a.spec.Studio, output: output, workspace: filepath.Join(a.Dir, "workspace")}
+func (a *agent) newStudio() *studio {
+	s := &studio{agent: a, session: *a.spec.Studio, workspace: filepath.Join(a.Dir, "workspace")}
 	s.reports = newCheckpointReports(a.portal, a.Log, func(list []platform.CheckpointRef) { s.removeUnwanted(s.during, list) })
 	if a.Place != nil {
 		s.workspace = filepath.Join(a.Dir, diskFolder, "workspace") // beside what a disk has of its own
 	}
 	s.meter = newMeter(s)
-	return s, nil
+	return s
 }
 
 // say tells people something in the session's log, among what the tool prints.
 func (s *studio) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.Log.Info(text)
-	fmt.Fprintf(s.output, "wherry: %s\n", text)
+	s.output.say("wherry: " + text + "\n")
 }
 
 // run runs the session and returns the report of how it ended, with all that it leaves kept.

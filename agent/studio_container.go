@@ -84,10 +84,16 @@ func (r *containerRunner) pull(ctx context.Context, image string) (err error) {
 			case <-time.After(pullPause):
 			}
 		}
+		var output *outputPipe
+		if output, err = r.output.pipe(); err != nil {
+			return err
+		}
 		var said bytes.Buffer
 		cmd := exec.CommandContext(ctx, "docker", "pull", image)
-		cmd.Stdout, cmd.Stderr = r.output, &said
-		if err = cmd.Run(); err == nil || ctx.Err() != nil {
+		cmd.Stdout, cmd.Stderr = output.write, &said
+		err = cmd.Run()
+		output.drain()
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))

@@ -61,11 +61,11 @@ func howItEnded(name string, state *os.ProcessState) (end platform.EndReport) {
 
 // lastLines is the end of the log, from a position in it on.
 func (s *studio) lastLines(from int64) string {
-	info, err := s.output.Stat()
+	size, err := s.output.size()
 	if err != nil {
 		return ""
 	}
-	text, err := tail(s.outputFile(), min(maxReport, max(0, info.Size()-from)))
+	text, err := tail(s.outputFile(), min(maxReport, max(0, size-from)))
 	if err != nil {
 		return ""
 	}

@@ -181,7 +181,7 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	workspace, ended := p.startStudio(nil)
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
 	until(t, "the log is here", func() bool { return strings.Contains(p.output(), "answers.\n") })
-	contains(t, "the log", p.output(), "--dir "+workspace+" --url https://a.studios.example --studio "+s.Studio.StudioID, "asked with: token hush-hush")
+	contains(t, "the log", p.output(), "--dir "+workspace+" --url https://a.studios.example --studio "+s.Studio.StudioID, "asked with: token "+masked)
 	contains(t, "the environment", p.ask("/env"), "\nCOLOUR=blue\n", "TOOL_TOKEN=hush-hush", "WHERRY_STUDIO_TOKEN=hush-hush", "WHERRY_STUDIO_WORKSPACE="+workspace,
 		"WHERRY_STUDIO_NAME=my studio", "WHERRY_STUDIO_URL=https://a.studios.example")
 	must(t, os.MkdirAll(filepath.Join(workspace, "deep"), 0o755))
@@ -217,6 +217,7 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	if !p2.has(platform.StepRestored) {
 		t.Errorf("steps %v", p2.steps)
 	}
+	until(t, "the tool's port is told", func() bool { return p2.toolPort() != "" })
 	p2.ask("/end")
 	must(t, finish(t, ended))
 	if end := p2.ended(); end == nil || end.ExitCode == nil || *end.ExitCode != 0 || end.Cancelled {

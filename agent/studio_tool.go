@@ -122,12 +122,13 @@ func (s *studio) runTool(working context.Context) platform.EndReport {
 
 // startedTool is a Studio's tool under way.
 type startedTool struct {
-	cmd   *exec.Cmd
-	port  int
-	from  int64 // where its output begins in the log
-	ended <-chan struct{}
-	ready bool // it answered
-	taken bool // another program has its port
+	cmd    *exec.Cmd
+	port   int
+	from   int64 // where its output begins in the log
+	output *outputPipe
+	ended  <-chan struct{}
+	ready  bool // it answered
+	taken  bool // another program has its port
 }
 
 func (s *studio) startTool() (t *startedTool, failure string) {
@@ -135,18 +136,23 @@ func (s *studio) startTool() (t *startedTool, failure string) {
 	if err != nil {
 		return nil, fmt.Sprintf("The machine has no free port for the Studio's tool: %v.", err)
 	}
-	info, err := s.output.Stat()
+	from, err := s.output.size()
 	if err != nil {
 		return nil, fmt.Sprintf("The session's log cannot be read on the machine: %v.", err)
 	}
+	output, err := s.output.pipe()
+	if err != nil {
+		return nil, fmt.Sprintf("The tool's output cannot be read on the machine: %v.", err)
+	}
 	cmd := s.runner.command(port)
-	cmd.Stdout, cmd.Stderr = s.output, s.output
+	cmd.Stdout, cmd.Stderr = output.write, output.write
 	ended, err := startInGroup(cmd)
 	if err != nil {
+		output.drain()
 		return nil, fmt.Sprintf("%s could not be started on the machine: %v.", s.session.Template.Name, err)
 	}
 	s.steps.add(platform.StepToolStarted, time.Now(), "")
-	return &startedTool{cmd: cmd, port: port, from: info.Size(), ended: ended}, ""
+	return &startedTool{cmd: cmd, port: port, from: from, output: output, ended: ended}, ""
 }
 
 // startInGroup starts a command in a process group of its own, which ends with this process.
@@ -189,6 +195,7 @@ func (s *studio) watchTool(working context.Context, t *startedTool) {
 	defer cancel()
 	ready := make(chan error, 1)
 	go func() { ready <- s.awaitReady(ctx, t) }()
+	defer t.output.drain()
 	defer s.runner.kill(t.cmd)
 	defer s.port.Store(0)
 	for {

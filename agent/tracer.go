@@ -20,7 +20,7 @@ type tracer interface {
 // startTracer chooses and starts the tracer.
 func (a *agent) startTracer(dir string) (tracer, error) {
 	if plugin := findPlugin(); a.Plugin && plugin != "" && a.image == "" && !a.usesWave() {
-		return startRelay(plugin, a.spec.RunID, a.PortalURL+"/runs/"+a.spec.RunID, a.spool, a.steps)
+		return startRelay(plugin, a.relayToken, a.spec.RunID, a.PortalURL+"/runs/"+a.spec.RunID, a.spool, a.steps)
 	}
 	return startFollower(dir, a.spec, a.Nextflow, a.readTaskFile, a.spool, a.steps)
 }

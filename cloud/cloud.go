@@ -52,9 +52,10 @@ type StartRequest struct {
 	Name       string // of the run or Studio, for people who look at the platform's own pages
 	Spot       *bool  // over the environment's; nil: as the environment says
 	UserName   string
-	PortalURL  string        // where the agent reaches the portal
-	ClaimToken string        // given to the agent, which exchanges it once for its work
-	Lifetime   time.Duration // dead-man's timer: without word from the portal for so long, the machine ends itself
+	Tags       []platform.Label // of the environment's and the work's labels, beside the environment's resource labels
+	PortalURL  string           // where the agent reaches the portal
+	ClaimToken string           // given to the agent, which exchanges it once for its work
+	Lifetime   time.Duration    // dead-man's timer: without word from the portal for so long, the machine ends itself
 	// Placement is what an earlier Start for this machine kept last; empty: nothing.
 	Placement string
 	// Keep writes down for good, before it returns, what a repeated Start must know: it is called before the platform is asked.

@@ -26,12 +26,17 @@ func limitsOf(ctx context.Context, q queryer, workspaceID int64) (l platform.Lim
 // SetLimits saves what a workspace may use. Machines that wait are looked at again.
 func (d *DB) SetLimits(ctx context.Context, workspaceID int64, l platform.Limits) error {
 	return d.inTx(ctx, func(t *tx) error {
-		_, err := t.ExecContext(ctx, `INSERT OR REPLACE INTO limits (workspace_id, instances, studios, lifespan_hours, month_micro_usd) VALUES (?, ?, ?, ?, ?)`,
+		was, err := limitsOf(ctx, t, workspaceID)
+		if err != nil {
+			return err
+		}
+		_, err = t.ExecContext(ctx, `INSERT OR REPLACE INTO limits (workspace_id, instances, studios, lifespan_hours, month_micro_usd) VALUES (?, ?, ?, ?, ?)`,
 			workspaceID, l.Instances, l.Studios, l.LifespanHours, l.MonthMicroUSD)
 		if err != nil {
 			return err
 		}
 		t.change(workspaceID, "", platform.ChangeMachine)
+		t.audit(audited{action: "limits.update", workspaceID: workspaceID, before: limitsFields(was), after: limitsFields(l)})
 		return t.wakeWaiting(ctx, workspaceID)
 	})
 }

@@ -47,9 +47,21 @@ func (d *DB) Claim(ctx context.Context, machineID, instanceID, keyHash string) (
 			keyHash, millis(t.now), machineID); err != nil {
 			return err
 		}
+		t.audit(audited{action: "machine.claim", workspaceID: m.WorkspaceID, id: m.ID, name: m.InstanceID, after: claimFields(m)})
 		return t.stepNow(ctx, m.WorkID())
 	})
 	return m, err
+}
+
+// claimFields say what a machine was given: with its work come the secrets that the work needs.
+func claimFields(m platform.Machine) fields {
+	f := fields{"computeEnvId": m.ComputeEnvID, "instanceId": m.InstanceID}
+	if m.RunID != "" {
+		f["runId"] = m.RunID
+	} else {
+		f["studioId"], f["studioSessionId"] = m.StudioID, m.StudioSessionID
+	}
+	return f
 }
 
 // waitsWarm notes that the agent of a warm machine asks for work.

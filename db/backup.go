@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
+
+	"wherry/platform"
 )
 
 // Copy is a copy of a database that Backup made.
@@ -48,7 +51,10 @@ func Backup(ctx context.Context, dir, to string) (c Copy, err error) {
 	if len(found.Masters) > 0 {
 		c.MasterID = last(found.Masters)
 	}
-	return c, errors.Join(os.Rename(part, to), syncFolder(filepath.Dir(to)))
+	if err := errors.Join(os.Rename(part, to), syncFolder(filepath.Dir(to))); err != nil {
+		return c, err
+	}
+	return c, leaveNoteBeside(ctx, conn, note{Action: "portal.backup", Actor: platform.ActorOf(ctx), At: time.Now(), After: fields{"file": filepath.Base(to), "schema": c.Version}})
 }
 
 // copyDatabase writes a consistent copy, for its owner alone, under a name that begins with that of the file that it is to be. It is

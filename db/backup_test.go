@@ -29,7 +29,7 @@ func TestABackupWhileOthersWriteIsOfOneMoment(t *testing.T) {
 	f := newFixture(t)
 	c := f.addCredentials("a", "secret")
 	now := time.Now()
-	must(t, f.AddSession(t.Context(), "h", Session{UserID: f.member.User.ID, CSRF: "c", Created: now, Seen: now, Expires: now.Add(SessionIdle)}))
+	must(t, f.AddSession(t.Context(), "h", Session{UserID: f.member.User.ID, CSRF: "c", Created: now, Seen: now, Expires: now.Add(platform.DefaultSessionTimes.Idle)}))
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for w := range 3 {

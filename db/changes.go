@@ -14,7 +14,8 @@ func (d *DB) LastChange(ctx context.Context) (id int64, err error) {
 	return id, err
 }
 
-// ChangesSince lists a workspace's changes after the one with that id, narrowed to a run or a Studio unless of, its id, is empty.
+// ChangesSince lists a workspace's changes after the one with that id, narrowed to a run or a Studio, and to who
+// is in the workspace, unless of, its id, is empty.
 // complete is false when older lines than are kept were asked for: the caller has to start afresh.
 func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, of string, after int64) (changes []platform.Change, complete bool, err error) {
 	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // so that nothing is tidied away between the two questions
@@ -31,7 +32,7 @@ func (d *DB) ChangesSince(ctx context.Context, workspaceID int64, of string, aft
 		return nil, false, nil
 	}
 	changes, err = all(ctx, tx, scanChange, `SELECT id, workspace_id, run_id, studio_id, kind FROM changes
-		WHERE id > ?1 AND workspace_id = ?2 AND (?3 = '' OR run_id = ?3 OR studio_id = ?3) ORDER BY id`, after, workspaceID, of)
+		WHERE id > ?1 AND workspace_id = ?2 AND (?3 = '' OR run_id = ?3 OR studio_id = ?3 OR kind = 'members') ORDER BY id`, after, workspaceID, of)
 	return changes, true, err
 }
 

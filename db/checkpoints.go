@@ -138,6 +138,8 @@ func (d *DB) NameCheckpoint(ctx context.Context, workspaceID int64, id, name str
 		if _, err := t.ExecContext(ctx, `UPDATE checkpoints SET name = ? WHERE id = ?`, name, id); err != nil {
 			return err
 		}
+		t.audit(audited{action: "checkpoint.name", workspaceID: workspaceID, id: id, name: name,
+			before: fields{"studio": c.Studio, "name": c.Name}, after: fields{"studio": c.Studio, "name": name}})
 		return t.retain(ctx, c.StudioID)
 	})
 }
@@ -154,6 +156,8 @@ func (d *DB) DeleteCheckpoint(ctx context.Context, workspaceID int64, id string)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
+		t.audit(audited{action: "checkpoint.delete", workspaceID: workspaceID, id: id, name: c.Name,
+			before: fields{"studio": c.Studio, "name": c.Name, "savedAt": c.Saved}})
 		_, err = t.ExecContext(ctx, `UPDATE checkpoints SET state = ? WHERE id = ?`, platform.CheckpointUnwanted, id)
 		return err
 	})

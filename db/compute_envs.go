@@ -2,6 +2,9 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"strings"
 	"time"
 
 	"wherry/platform"
@@ -60,7 +63,14 @@ func (d *DB) AddComputeEnv(ctx context.Context, env *platform.ComputeEnv) error 
 		if err := d.keepAccessToken(ctx, t, c); err != nil {
 			return err
 		}
-		return t.needCredentials(ctx, c)
+		c.HasAccessToken = !c.AccessToken.IsZero()
+		if err := t.needCredentials(ctx, c); err != nil {
+			return err
+		}
+		if err := t.labelEnv(ctx, c); err != nil {
+			return err
+		}
+		return t.auditComputeEnv("compute-env.add", nil, &c)
 	})
 	if err == nil {
 		*env = c
@@ -90,7 +100,14 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was pl
 	}
 	return d.inTx(ctx, func(t *tx) error {
 		changed := platform.Errorf(platform.CodeConflict, "Nothing was saved, because the compute environment was changed after this page was loaded, by somebody else or in another tab. Load the page again, and make your changes to what it is now.")
-		err := t.exec(ctx, changed, `UPDATE compute_envs SET name = ?1, work_dir = ?2, status = ?3, message = ?4, config = ?5,
+		before, err := t.computeEnv(ctx, c.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return changed
+		}
+		if err != nil {
+			return err
+		}
+		err = t.exec(ctx, changed, `UPDATE compute_envs SET name = ?1, work_dir = ?2, status = ?3, message = ?4, config = ?5,
 			next_step_at = ?6, attempts = 0, status_since = iif(status = ?3, status_since, ?6), version = version + 1
 			WHERE id = ?7 AND workspace_id = ?8 AND deleted_at = 0 AND status = ?9 AND version = ?10`,
 			c.Name, c.WorkDir, c.Status, c.Message, toJSON(c.Config), millis(t.now), c.ID, c.WorkspaceID, was, c.Version)
@@ -98,8 +115,26 @@ func (d *DB) UpdateComputeEnv(ctx context.Context, c platform.ComputeEnv, was pl
 			return computeEnvNameTaken(err, c.Name)
 		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
-		return d.keepAccessToken(ctx, t, c)
+		if err := d.keepAccessToken(ctx, t, c); err != nil {
+			return err
+		}
+		if err := t.labelEnv(ctx, c); err != nil {
+			return err
+		}
+		is, err := t.computeEnv(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		return t.auditComputeEnv("compute-env.update", &before, &is)
 	})
+}
+
+// labelEnv gives an environment its labels, which must leave room for Wherry's own tags of a machine.
+func (t *tx) labelEnv(ctx context.Context, c platform.ComputeEnv) error {
+	if err := t.setLabels(ctx, c.WorkspaceID, platform.LabelsComputeEnv, c.ID, c.LabelIDs); err != nil {
+		return err
+	}
+	return t.checkTags(ctx, c, platform.LabelsComputeEnv, c.ID)
 }
 
 func computeEnvNameTaken(err error, name string) error {
@@ -116,6 +151,25 @@ func envMoveRefused(from, to platform.ComputeEnvStatus) error {
 // MoveComputeEnv moves an environment along the transition table; message says why it is where it is. A move that the
 // table does not have, or from another status than it has, is CodeConflict and changes nothing.
 func (d *DB) MoveComputeEnv(ctx context.Context, c platform.ComputeEnv, to platform.ComputeEnvStatus, message string) error {
+	return d.moveComputeEnv(ctx, c, to, message, computeEnvMove(ctx, c.Status, to))
+}
+
+// computeEnvMove names a move for the audit log: what somebody asked for, or what a loop found or did.
+func computeEnvMove(ctx context.Context, from, to platform.ComputeEnvStatus) string {
+	switch byLoop := platform.ActorOf(ctx).Kind == platform.ActorPortal; {
+	case byLoop && to == platform.ComputeEnvDeleted:
+		return "compute-env.removed"
+	case byLoop:
+		return "compute-env.status"
+	case to == platform.ComputeEnvDisabled:
+		return "compute-env.disable"
+	case from == platform.ComputeEnvDisabled:
+		return "compute-env.enable"
+	}
+	return "compute-env.retry"
+}
+
+func (d *DB) moveComputeEnv(ctx context.Context, c platform.ComputeEnv, to platform.ComputeEnvStatus, message, action string) error {
 	if !c.Status.CanMove(to) {
 		return envMoveRefused(c.Status, to)
 	}
@@ -125,6 +179,8 @@ func (d *DB) MoveComputeEnv(ctx context.Context, c platform.ComputeEnv, to platf
 			deleted = millis(t.now)
 		}
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
+		t.audit(audited{action: action, workspaceID: c.WorkspaceID, id: c.ID, name: c.Name,
+			before: fields{"status": c.Status}, after: fields{"status": to, "message": message}})
 		return t.exec(ctx, platform.Errorf(platform.CodeConflict, "The compute environment is not %s any more.", c.Status),
 			`UPDATE compute_envs SET status = ?1, message = ?2, status_since = ?3, next_step_at = ?3, attempts = 0, check_asked_at = 0,
 			deleted_at = ?4, is_primary = iif(?4 = 0, is_primary, 0), access_token = iif(?4 = 0, access_token, '') WHERE id = ?5 AND status = ?6 AND deleted_at = 0`,
@@ -135,6 +191,9 @@ func (d *DB) MoveComputeEnv(ctx context.Context, c platform.ComputeEnv, to platf
 // SetPrimaryComputeEnv makes one environment the workspace's primary.
 func (d *DB) SetPrimaryComputeEnv(ctx context.Context, workspaceID int64, id string) error {
 	return d.inTx(ctx, func(t *tx) error {
+		if err := t.auditPrimary(ctx, workspaceID, id); err != nil {
+			return err
+		}
 		if _, err := t.ExecContext(ctx, `UPDATE compute_envs SET is_primary = 0 WHERE workspace_id = ?`, workspaceID); err != nil {
 			return err
 		}
@@ -144,6 +203,26 @@ func (d *DB) SetPrimaryComputeEnv(ctx context.Context, workspaceID int64, id str
 	})
 }
 
+// computeEnv reads an environment within the transaction.
+func (t *tx) computeEnv(ctx context.Context, id string) (platform.ComputeEnv, error) {
+	return scanComputeEnv(t.QueryRowContext(ctx, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE id = ?`, id))
+}
+
+// auditPrimary notes which environment becomes primary, and in the place of which.
+func (t *tx) auditPrimary(ctx context.Context, workspaceID int64, id string) error {
+	was, err := all(ctx, t, scanString, `SELECT name FROM compute_envs WHERE workspace_id = ? AND is_primary AND deleted_at = 0`, workspaceID)
+	if err != nil {
+		return err
+	}
+	env, err := t.computeEnv(ctx, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // the change says so
+	}
+	t.audit(audited{action: "compute-env.primary", workspaceID: workspaceID, id: id, name: env.Name,
+		before: fields{"primary": strings.Join(was, ", ")}, after: fields{"primary": env.Name}})
+	return err
+}
+
 // DeleteComputeEnv begins to delete an environment with no living machine: it is DELETING then, and a loop removes what was
 // made for it. While machines live it answers CodeConflict with the names of their runs and Studios.
 func (d *DB) DeleteComputeEnv(ctx context.Context, workspaceID int64, id string) error {
@@ -151,9 +230,8 @@ func (d *DB) DeleteComputeEnv(ctx context.Context, workspaceID int64, id string)
 		if err := t.refuseWhileInUse(ctx, id); err != nil {
 			return err
 		}
-		var status platform.ComputeEnvStatus
-		err := t.QueryRowContext(ctx, `SELECT status FROM compute_envs WHERE workspace_id = ? AND id = ? AND deleted_at = 0`, workspaceID, id).Scan(&status)
-		switch {
+		was, err := scanComputeEnv(t.QueryRowContext(ctx, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE workspace_id = ? AND id = ? AND deleted_at = 0`, workspaceID, id))
+		switch status := was.Status; {
 		case err != nil:
 			return notFound(err, "compute environment")
 		case status == platform.ComputeEnvDeleting:
@@ -162,6 +240,9 @@ func (d *DB) DeleteComputeEnv(ctx context.Context, workspaceID int64, id string)
 			return envMoveRefused(status, platform.ComputeEnvDeleting)
 		}
 		t.change(workspaceID, "", platform.ChangeEnvs)
+		if err := t.auditComputeEnv("compute-env.delete", &was, nil); err != nil {
+			return err
+		}
 		return t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The compute environment was deleted already."),
 			`UPDATE compute_envs SET status = ?1, message = '', status_since = ?2, next_step_at = ?2, attempts = 0, check_asked_at = 0
 			WHERE workspace_id = ?3 AND id = ?4 AND deleted_at = 0`, platform.ComputeEnvDeleting, millis(t.now), workspaceID, id)
@@ -197,13 +278,14 @@ func (d *DB) ForgetComputeEnv(ctx context.Context, c platform.ComputeEnv) (remai
 			remaining = append(remaining, r)
 		}
 	}
-	return remaining, d.MoveComputeEnv(ctx, c, platform.ComputeEnvDeleted, "forgotten before everything was removed")
+	return remaining, d.moveComputeEnv(ctx, c, platform.ComputeEnvDeleted, "forgotten before everything was removed", "compute-env.forget")
 }
 
 // AskComputeEnvCheck asks for a check of an environment, or for another attempt at once where one is being made or deleted.
 func (d *DB) AskComputeEnvCheck(ctx context.Context, c platform.ComputeEnv) error {
 	return d.inTx(ctx, func(t *tx) error {
 		t.change(c.WorkspaceID, "", platform.ChangeEnvs)
+		t.audit(audited{action: "compute-env.check", workspaceID: c.WorkspaceID, id: c.ID, name: c.Name})
 		return t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The compute environment was deleted meanwhile."),
 			`UPDATE compute_envs SET next_step_at = min(next_step_at - 1, ?1), attempts = 0,
 			check_asked_at = iif(status IN ('AVAILABLE', 'INVALID', 'DISABLED'), ?1, 0) WHERE id = ?2 AND deleted_at = 0`, millis(t.now), c.ID)

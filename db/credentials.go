@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"wherry/platform"
@@ -62,6 +64,7 @@ func (d *DB) AddCredentials(ctx context.Context, creds *platform.Credentials) er
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)`, c.ID, c.WorkspaceID, c.Name, c.Mode, c.AccessKey, sealed,
 			c.RoleARN, c.ExternalID, c.Status, millis(t.now), millis(t.now))
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
+		t.audit(audited{action: "credentials.add", workspaceID: c.WorkspaceID, id: c.ID, name: c.Name, after: credentialsFields(c)})
 		return credentialsNameTaken(err, c.Name)
 	})
 	if err == nil {
@@ -75,6 +78,13 @@ func (d *DB) AddCredentials(ctx context.Context, creds *platform.Credentials) er
 func (d *DB) UpdateCredentials(ctx context.Context, c *platform.Credentials) error {
 	return d.inTx(ctx, func(t *tx) error {
 		gone := platform.Errorf(platform.CodeNotFound, "The credentials were deleted meanwhile.")
+		was, err := t.credentials(ctx, c.WorkspaceID, c.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return gone
+		}
+		if err != nil {
+			return err
+		}
 		sealed, err := d.seal(ctx, t, sealedAt(c.ID), c.SecretKey)
 		if err != nil {
 			return err
@@ -85,8 +95,15 @@ func (d *DB) UpdateCredentials(ctx context.Context, c *platform.Credentials) err
 			c.Name, c.Mode, c.AccessKey, sealed, c.RoleARN, c.ExternalID,
 			platform.CredentialsAvailable, millis(t.now), c.ID, c.WorkspaceID)
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
+		is := credentialsFields(*c)
+		is["secretChanged"] = sealed != "" && c.Mode != platform.CredentialsRole
+		t.audit(audited{action: "credentials.update", workspaceID: c.WorkspaceID, id: c.ID, name: c.Name, before: credentialsFields(was), after: is})
 		return credentialsNameTaken(err, c.Name)
 	})
+}
+
+func (t *tx) credentials(ctx context.Context, workspaceID int64, id string) (platform.Credentials, error) {
+	return scanCredentials(t.QueryRowContext(ctx, `SELECT `+credentialsColumns+` FROM credentials WHERE workspace_id = ? AND id = ?`, workspaceID, id))
 }
 
 func credentialsNameTaken(err error, name string) error {
@@ -103,6 +120,11 @@ func (d *DB) CredentialsTried(ctx context.Context, c platform.Credentials, statu
 		_, err := t.ExecContext(ctx, `UPDATE credentials SET status = ?, message = ?, validated_at = ? WHERE id = ? AND updated_at = ?`,
 			status, message, millis(t.now), c.ID, millis(c.Updated))
 		t.change(c.WorkspaceID, "", platform.ChangeCredentials)
+		if platform.ActorOf(ctx).Kind == platform.ActorPortal && status == c.Status {
+			return err // a loop found what was known
+		}
+		t.audit(audited{action: "credentials.test", workspaceID: c.WorkspaceID, id: c.ID, name: c.Name,
+			before: fields{"status": c.Status}, after: fields{"status": status, "message": message}})
 		return err
 	})
 }
@@ -110,12 +132,42 @@ func (d *DB) CredentialsTried(ctx context.Context, c platform.Credentials, statu
 // usedPrecision keeps a busy loop from writing the same row again and again.
 const usedPrecision = time.Minute
 
-// CredentialsUsed writes down that credentials were used now.
-func (d *DB) CredentialsUsed(ctx context.Context, id string) error {
-	now := time.Now()
-	_, err := d.write.ExecContext(ctx, `UPDATE credentials SET last_used_at = ? WHERE id = ? AND last_used_at < ?`,
-		millis(now), id, millis(now.Add(-usedPrecision)))
-	return err
+// usedAgain is for how long more uses of credentials, by the same actor for the same purpose, are one use in the audit log.
+const usedAgain = time.Hour
+
+// CredentialsUsed writes down that credentials were used now, and in the audit log for what (platform.PurposeOf): once in
+// usedAgain for each actor and purpose.
+func (d *DB) CredentialsUsed(ctx context.Context, c platform.Credentials) error {
+	if known, err := usedLately(ctx, d.read, c.ID, time.Now()); err != nil || known && time.Since(c.LastUsed) < usedPrecision {
+		return err
+	}
+	return d.inTx(ctx, func(t *tx) error {
+		_, err := t.ExecContext(ctx, `UPDATE credentials SET last_used_at = ? WHERE id = ? AND last_used_at < ?`,
+			millis(t.now), c.ID, millis(t.now.Add(-usedPrecision)))
+		if err != nil {
+			return err
+		}
+		known, err := usedLately(ctx, t, c.ID, t.now)
+		if !known {
+			t.audit(audited{action: "credentials.use", workspaceID: c.WorkspaceID, id: c.ID, name: c.Name, after: useFields(ctx)})
+		}
+		return err
+	})
+}
+
+func useFields(ctx context.Context) fields { return fields{"for": platform.PurposeOf(ctx)} }
+
+// usedLately tells whether the audit log has this use of credentials already.
+func usedLately(ctx context.Context, q queryer, id string, now time.Time) (known bool, err error) {
+	who := platform.ActorOf(ctx)
+	after, err := auditObject(useFields(ctx))
+	if err != nil {
+		return false, err
+	}
+	err = q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit_log WHERE target_id = ? AND at > ? AND action = 'credentials.use'
+		AND actor_kind = ? AND user_id = ? AND user_name = ? AND token = ? AND after = ?)`, id, millis(now.Add(-usedAgain)),
+		who.Kind, who.UserID, who.UserName, who.Token, auditJSON(after)).Scan(&known)
+	return known, err
 }
 
 // DeleteCredentials deletes credentials. While a compute environment needs them it answers CodeConflict with its name.
@@ -128,9 +180,17 @@ func (d *DB) DeleteCredentials(ctx context.Context, workspaceID int64, id string
 		if len(names) > 0 {
 			return platform.Errorf(platform.CodeConflict, "These compute environments need the credentials: %s. Delete them first.", quoted(names))
 		}
+		deleted := platform.Errorf(platform.CodeNotFound, "The credentials were deleted already.")
+		was, err := t.credentials(ctx, workspaceID, id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return deleted
+		}
+		if err != nil {
+			return err
+		}
 		t.change(workspaceID, "", platform.ChangeCredentials)
-		return t.exec(ctx, platform.Errorf(platform.CodeNotFound, "The credentials were deleted already."),
-			`DELETE FROM credentials WHERE workspace_id = ? AND id = ?`, workspaceID, id)
+		t.audit(audited{action: "credentials.delete", workspaceID: workspaceID, id: id, name: was.Name, before: credentialsFields(was)})
+		return t.exec(ctx, deleted, `DELETE FROM credentials WHERE workspace_id = ? AND id = ?`, workspaceID, id)
 	})
 }
 

@@ -28,6 +28,9 @@ type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is fairer than busy retries
 	read  *reader
 
+	// SessionTimes are the lifetimes of sessions; zero: platform.DefaultSessionTimes. They are set before the first use.
+	SessionTimes platform.SessionTimes
+
 	keys        *keyRing
 	commit      sync.Mutex // held from a commit until it was published, so that subscribers hear of changes in their order
 	mu          sync.RWMutex
@@ -64,6 +67,9 @@ func OpenWith(ctx context.Context, dir string, source KeySource) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
 	}
 	if err := d.openKeys(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
+	}
+	if err := d.WriteAuditNotes(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), d.Close())
 	}
 	return d, nil
@@ -127,6 +133,7 @@ type tx struct {
 	*sql.Tx
 	now     time.Time
 	changes []platform.Change
+	audits  []audited
 }
 
 // inTx runs f in a write transaction, commits when it returns nil, and then tells subscribers.
@@ -141,6 +148,9 @@ func (d *DB) inTx(ctx context.Context, f func(*tx) error) error {
 		return err
 	}
 	if err := t.journal(ctx); err != nil {
+		return err
+	}
+	if err := d.writeAudit(ctx, t); err != nil {
 		return err
 	}
 	d.commit.Lock()

@@ -107,13 +107,13 @@ func TestASessionEnds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	now := time.Now()
-	must(t, f.AddSession(t.Context(), "h", Session{UserID: f.member.User.ID, CSRF: "c", Created: now, Seen: now, Expires: now.Add(SessionIdle)}))
-	for at := now; at.Before(now.Add(SessionLimit)); at = at.Add(SessionIdle - time.Hour) {
+	must(t, f.AddSession(t.Context(), "h", Session{UserID: f.member.User.ID, CSRF: "c", Created: now, Seen: now, Expires: now.Add(platform.DefaultSessionTimes.Idle)}))
+	for at := now; at.Before(now.Add(platform.DefaultSessionTimes.Limit)); at = at.Add(platform.DefaultSessionTimes.Idle - time.Hour) {
 		if _, err := f.Session(t.Context(), "h", at); err != nil {
 			t.Fatalf("in use, it ended after %s: %v", at.Sub(now), err)
 		}
 	}
-	_, err := f.Session(t.Context(), "h", now.Add(SessionLimit+time.Second))
+	_, err := f.Session(t.Context(), "h", now.Add(platform.DefaultSessionTimes.Limit+time.Second))
 	wantCode(t, "after its limit", err, platform.CodeNotFound)
 	must(t, f.EndSession(t.Context(), "h"))
 	_, err = f.Session(t.Context(), "h", now)
@@ -523,15 +523,15 @@ func TestASessionThatIsNotUsedEnds(t *testing.T) {
 	f := newFixture(t)
 	now := time.Now()
 	add := func(hash string, seen time.Time) {
-		must(t, f.AddSession(t.Context(), hash, Session{UserID: f.member.User.ID, CSRF: "c", Created: seen, Seen: seen, Expires: seen.Add(SessionIdle)}))
+		must(t, f.AddSession(t.Context(), hash, Session{UserID: f.member.User.ID, CSRF: "c", Created: seen, Seen: seen, Expires: seen.Add(platform.DefaultSessionTimes.Idle)}))
 	}
 	add("busy", now)
-	_, err := f.Session(t.Context(), "busy", now.Add(SessionIdle+time.Second))
+	_, err := f.Session(t.Context(), "busy", now.Add(platform.DefaultSessionTimes.Idle+time.Second))
 	wantCode(t, "unused", err, platform.CodeNotFound)
-	if s, err := f.Session(t.Context(), "busy", now.Add(SessionTouch-time.Second)); err != nil || !s.Seen.Equal(fromMillis(millis(now))) {
+	if s, err := f.Session(t.Context(), "busy", now.Add(platform.DefaultSessionTimes.Touch()-time.Second)); err != nil || !s.Seen.Equal(fromMillis(millis(now))) {
 		t.Errorf("used again at once, it is written again: %+v, %v", s, err)
 	}
-	add("old", now.Add(-SessionIdle-time.Minute))
+	add("old", now.Add(-platform.DefaultSessionTimes.Idle-time.Minute))
 	must(t, f.Tidy(t.Context(), 100))
 	var left int
 	must(t, f.read.QueryRow(`SELECT count(*) FROM sessions`).Scan(&left))

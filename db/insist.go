@@ -37,8 +37,13 @@ func (d *DB) insistent(ctx context.Context) (*DB, error) {
 
 // insist is inTx that tries again, without an end but that of ctx, while another process writes. f is not called before it is its turn.
 func (d *DB) insist(ctx context.Context, f func(*tx) error) error {
+	return insist(ctx, func() error { return d.inTx(ctx, f) })
+}
+
+// insist tries to write until another process leaves room, or ctx ends.
+func insist(ctx context.Context, write func() error) error {
 	for {
-		err := d.inTx(ctx, f)
+		err := write()
 		if e := (*sqlite.Error)(nil); !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 const (
 	purposeValues   = "values"   // they seal
 	purposeMachines = "machines" // claim tokens and those of Studios come from them
+	purposeAudit    = "audit"    // the macs of audit entries come from them; they stay, because old entries are checked by them
 )
 
 // keyRing holds the data keys that this process has used. The ring itself is in the database: who meets a key that it does not

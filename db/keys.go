@@ -8,7 +8,7 @@ import (
 // DataKey is a key of the ring, as people may know it.
 type DataKey struct {
 	ID      string
-	Purpose string // values: it seals; machines: tokens of machines and Studios come from it
+	Purpose string // values: it seals; machines: tokens of machines and Studios come from it; audit: it proves the audit log
 	Created time.Time
 	Newest  bool // of its purpose: the one in use
 	Values  int  // sealed by it

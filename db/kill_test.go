@@ -85,6 +85,13 @@ func TestNothingThatWasTakenIsLostToAKill(t *testing.T) {
 		}
 		var without int
 		must(t, d.read.QueryRow(`SELECT count(*) FROM runs r LEFT JOIN machines m ON m.run_id = r.id LEFT JOIN steps s ON s.machine_id = m.id WHERE s.id IS NULL`).Scan(&without))
+		found, err := d.VerifyAudit(t.Context(), AuditHead{}) // without a gap
+		must(t, err)
+		var launched int64
+		must(t, d.read.QueryRow(`SELECT (SELECT count(*) FROM runs) - (SELECT count(*) FROM audit_log WHERE action = 'run.launch')`).Scan(&launched))
+		if launched != 0 || found.Count == 0 {
+			t.Errorf("%d more runs than entries of their launch, of %d entries", launched, found.Count)
+		}
 		if without > 0 {
 			t.Errorf("%d runs have no machine or no timeline", without)
 		}

@@ -19,7 +19,14 @@ func LoseSecrets(ctx context.Context, dir string) error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `DELETE FROM data_keys; DELETE FROM master_keys;`); err != nil {
+	var lost lostKeys
+	if lost.Audit, err = all(ctx, conn, scanString, `SELECT id FROM data_keys WHERE purpose = 'audit' ORDER BY seq`); err != nil {
+		return err
+	}
+	if lost.Masters, err = all(ctx, conn, scanString, `SELECT id FROM master_keys ORDER BY seq`); err != nil {
+		return err
+	}
+	if err := loseKeys(ctx, conn, noteLost(ctx, lost)); err != nil {
 		return err
 	}
 	if err := replaceKeyFile(path, newKey()); err != nil {

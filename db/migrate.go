@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
+
+	"wherry/platform"
 )
 
 //go:embed migrations/*.sql
@@ -29,6 +32,11 @@ func migrate(ctx context.Context, conn *sql.DB, path string, migrations fs.FS) e
 	}
 	if version > 0 && version < len(names) {
 		if err := backUp(ctx, conn, fmt.Sprintf("%s.v%d", path, version)); err != nil {
+			return err
+		}
+		err := leaveNote(ctx, conn, note{Action: "portal.upgrade", Actor: platform.ActorOf(ctx), At: time.Now(),
+			Before: fields{"schema": version}, After: fields{"schema": len(names)}})
+		if err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"wherry/platform"
 )
 
 // Restore puts a backup into a data folder in which nothing is but its key. It refuses what would not work: a folder in use, a
@@ -34,7 +37,7 @@ func Restore(ctx context.Context, file, dir string, source KeySource) (i Inspect
 	if err := errors.Join(i.Newer(), i.Damage(ctx), i.OpensWith(source, dir)); err != nil {
 		return i, inWords(err, part, file)
 	}
-	if err := endSessions(ctx, part); err != nil {
+	if err := endSessions(ctx, part, i.Version, file); err != nil {
 		return i, err
 	}
 	return i, errors.Join(os.Rename(part, filepath.Join(dir, FileName)), syncFolder(dir))
@@ -83,11 +86,16 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-func endSessions(ctx context.Context, path string) error {
+// endSessions also leaves the word for the audit log that this is a restored database.
+func endSessions(ctx context.Context, path string, version int, file string) error {
 	conn, err := openAsIs(path)
 	if err != nil {
 		return err
 	}
 	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = FULL; DELETE FROM sessions; DELETE FROM sign_in_links;`)
+	if err == nil {
+		err = leaveNote(ctx, conn, note{Action: "portal.restore", Actor: platform.ActorOf(ctx), At: time.Now(),
+			After: fields{"file": filepath.Base(file), "schema": version}})
+	}
 	return errors.Join(err, conn.Close())
 }

@@ -50,6 +50,7 @@ func (d *DB) rotateKeys(ctx context.Context) (r Rotation, err error) {
 		if err := t.forgetUnusedKeys(ctx); err != nil {
 			return err
 		}
+		t.audit(audited{action: "keys.rotate", after: fields{"keyId": r.KeyID, "masterKeyId": r.MasterID}})
 		return t.addDataKey(ctx, d.masterKey(), purposeValues, key)
 	})
 	if err != nil {
@@ -119,7 +120,7 @@ func (d *DB) sealAnew(ctx context.Context, c sealedColumn, after string, r *Rota
 		rows, err := all(ctx, t, func(s scanner) (row sealedRow, err error) {
 			err = s.Scan(&row.id, &row.sealed)
 			return row, err
-		}, `SELECT id, `+c.column+` FROM `+c.table+` WHERE id > ? AND `+c.column+` <> '' AND `+keyIDOf(c.column)+` <> ? ORDER BY id LIMIT ?`, after, r.KeyID, sealBatch)
+		}, `SELECT CAST(id AS TEXT) AS place, `+c.column+` FROM `+c.table+` WHERE place > ? AND `+c.column+` <> '' AND `+keyIDOf(c.column)+` <> ? ORDER BY place LIMIT ?`, after, r.KeyID, sealBatch)
 		if err != nil {
 			return err
 		}
@@ -205,6 +206,10 @@ func (d *DB) wrapAgain(ctx context.Context, old, next MasterKey) error {
 		if err := t.addMaster(ctx, next); err != nil {
 			return err
 		}
+		if _, _, err := d.auditKey(ctx, t); err != nil { // it is there from now on, and so is sealed by the next master key too
+			return err
+		}
+		t.audit(audited{action: "keys.replace-master", before: fields{"masterKeyId": old.ID}, after: fields{"masterKeyId": next.ID}})
 		keys, err := all(ctx, t, scanDataKey, `SELECT id, purpose, created_at FROM data_keys`)
 		if err != nil {
 			return err

@@ -54,6 +54,9 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err := t.checkSpend(ctx, r.WorkspaceID); err != nil {
 		return m, err
 	}
+	if _, err := launchSecrets(ctx, t, *r); err != nil {
+		return m, err
+	}
 	r.ID, r.State, r.Created = platform.NewID(), platform.RunSubmitted, t.now.UTC()
 	_, err = t.ExecContext(ctx, `INSERT INTO runs (id, workspace_id, user_id, pipeline_id, compute_env_id, name, launch, work_dir, state, created_at, session_id,
 		relaunch_of, relaunches) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.ID, r.WorkspaceID, r.UserID, r.PipelineID, r.ComputeEnvID, r.Name,
@@ -68,12 +71,41 @@ func (t *tx) addRun(ctx context.Context, r *platform.Run) (m platform.Machine, e
 	if err != nil {
 		return m, err
 	}
+	if err := t.labelRun(ctx, *r, env); err != nil {
+		return m, err
+	}
+	if err := t.auditLaunch(*r); err != nil {
+		return m, err
+	}
 	defer t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
 	m, warm, err := t.takeWarm(ctx, env, workOf{runID: r.ID})
 	if warm || err != nil {
 		return m, err
 	}
 	return t.addMachine(ctx, env, workOf{runID: r.ID})
+}
+
+// auditLaunch notes a run that a person launched, or the portal in the place of one that was interrupted.
+func (t *tx) auditLaunch(r platform.Run) error {
+	action := "run.launch"
+	if r.RelaunchOf != "" {
+		action = "run.relaunch"
+	}
+	is, err := runFields(r)
+	t.audit(audited{action: action, workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: is})
+	return err
+}
+
+// labelRun gives a new run its labels.
+func (t *tx) labelRun(ctx context.Context, r platform.Run, env platform.ComputeEnv) error {
+	err := t.setLabels(ctx, r.WorkspaceID, platform.LabelsRun, r.ID, r.Launch.LabelIDs)
+	if err == nil && r.RelaunchOf != "" {
+		err = t.labelRelaunch(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return t.checkTags(ctx, env, platform.LabelsRun, r.ID)
 }
 
 // useComputeEnv reads an environment in which work starts now. One that is not available is an error at computeEnvId.
@@ -125,6 +157,7 @@ func (d *DB) LivingRuns(ctx context.Context) ([]platform.Run, error) {
 type RunFilter struct {
 	Text   string              // in the run's name, pipeline's name or address, or user's name
 	States []platform.RunState // empty: all
+	Label  int64               // the run has the label with this id; 0: whatever
 	Before string              // ids older than this one; empty: from the newest
 	Limit  int
 }
@@ -141,6 +174,10 @@ func (d *DB) Runs(ctx context.Context, workspaceID int64, f RunFilter) ([]platfo
 		for _, s := range f.States {
 			args = append(args, s)
 		}
+	}
+	if f.Label != 0 {
+		where = append(where, `EXISTS (SELECT 1 FROM label_uses WHERE kind = 'run' AND of_id = r.id AND label_id = ?)`)
+		args = append(args, f.Label)
 	}
 	if f.Before != "" {
 		where, args = append(where, "r.id < ?"), append(args, f.Before)
@@ -181,6 +218,7 @@ func (d *DB) AskCancel(ctx context.Context, workspaceID int64, id, userName stri
 			return err
 		}
 		t.change(workspaceID, id, platform.ChangeRun)
+		t.audit(audited{action: "run.cancel", workspaceID: workspaceID, id: id, name: r.Name, before: fields{"status": r.State}})
 		return t.stepNow(ctx, id)
 	})
 }
@@ -190,8 +228,10 @@ func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
 	if _, err := t.ExecContext(ctx, `SAVEPOINT relaunch`); err != nil {
 		return err
 	}
+	noted := len(t.audits)
 	_, err := t.addRun(ctx, end.Relaunch)
 	if platform.ErrorCode(err) != "" {
+		t.audits = t.audits[:noted]
 		end.ErrorMessage += " It was not launched again: " + err.Error()
 		_, err = t.ExecContext(ctx, `ROLLBACK TO relaunch`)
 	}
@@ -206,9 +246,14 @@ func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
 // nothing, and neither does it after a cancel.
 func (d *DB) AskStop(ctx context.Context, r platform.Run, why string) error {
 	return d.inTx(ctx, func(t *tx) error {
-		if _, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`,
-			millis(t.now), why, r.ID); err != nil {
+		result, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`, millis(t.now), why, r.ID)
+		if err != nil {
 			return err
+		}
+		if n, err := result.RowsAffected(); err != nil {
+			return err
+		} else if n > 0 {
+			t.audit(audited{action: "run.stop", workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: fields{"why": why}})
 		}
 		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
 		return t.stepNow(ctx, r.ID)

@@ -10,4 +10,9 @@ type sealedColumn struct {
 var sealedColumns = []sealedColumn{
 	{"credentials", "secret_key", sealedAt},
 	{"compute_envs", "access_token", accessTokenAt},
+	{"second_factors", "secret", secondFactorAt},
+	{"pipeline_secrets", "value", pipelineSecretAt},
 }
+
+func secondFactorAt(userID string) string { return "second_factors/" + userID + "/secret" }
+func pipelineSecretAt(id string) string   { return "pipeline_secrets/" + id + "/value" }

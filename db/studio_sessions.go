@@ -50,6 +50,8 @@ func (d *DB) StartStudio(ctx context.Context, s platform.Studio, userID int64) (
 		if err := t.insertSession(ctx, session); err != nil {
 			return err
 		}
+		t.audit(audited{action: "studio.start", workspaceID: s.WorkspaceID, id: s.ID, name: s.Name, after: fields{"sessionId": session.ID,
+			"computeEnvId": env.ID, "lifespanHours": session.Config.LifespanHours, "restored": session.Restored}})
 		return t.giveMachine(ctx, env, session)
 	})
 	if err != nil {
@@ -135,7 +137,20 @@ func (d *DB) AskStudioStop(ctx context.Context, studioID string, reason platform
 			return err
 		}
 		t.changeStudio(s.WorkspaceID, s.StudioID)
+		t.audit(audited{action: "studio.stop", workspaceID: s.WorkspaceID, id: s.StudioID, name: s.StudioName, after: fields{"sessionId": s.ID, "reason": reason}})
 		return t.stepNow(ctx, s.ID)
+	})
+}
+
+// StudioConnected notes that somebody opens a session of a Studio.
+func (d *DB) StudioConnected(ctx context.Context, s platform.Studio) error {
+	return d.inTx(ctx, func(t *tx) error {
+		is := fields{}
+		if s.Session != nil {
+			is["sessionId"] = s.Session.ID
+		}
+		t.audit(audited{action: "studio.connect", workspaceID: s.WorkspaceID, id: s.ID, name: s.Name, after: is})
+		return nil
 	})
 }
 
@@ -168,8 +183,10 @@ func (d *DB) ExtendStudio(ctx context.Context, workspaceID int64, studioID strin
 		if !until.After(session.StopAt) {
 			return platform.Errorf(platform.CodeConflict, "%s runs as long as it may already: at most %d hours from now.", session.StudioName, most)
 		}
-		session.StopAt = fromMillis(millis(until))
 		t.changeStudio(workspaceID, studioID)
+		t.audit(audited{action: "studio.extend", workspaceID: workspaceID, id: studioID, name: session.StudioName,
+			before: fields{"stopAt": session.StopAt}, after: fields{"stopAt": fromMillis(millis(until)), "hours": hours}})
+		session.StopAt = fromMillis(millis(until))
 		_, err = t.ExecContext(ctx, `UPDATE studio_sessions SET stop_at = ? WHERE id = ?`, millis(until), session.ID)
 		return err
 	})

@@ -30,12 +30,33 @@ func (d *DB) AddStudio(ctx context.Context, s *platform.Studio) error {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, added.ID, added.WorkspaceID, added.UserID, added.ComputeEnvID, added.Name, added.Description, added.Private,
 			toJSON(added.Config), millis(t.now), millis(t.now))
 		t.changeStudio(added.WorkspaceID, added.ID)
-		return studioNameTaken(err, added.Name)
+		if err != nil {
+			return studioNameTaken(err, added.Name)
+		}
+		if err := t.labelStudio(ctx, added); err != nil {
+			return err
+		}
+		return t.auditStudio("studio.add", nil, &added)
 	})
 	if err == nil {
 		*s = added
 	}
 	return err
+}
+
+// labelStudio gives a Studio its labels, which its machines must be able to have as tags.
+func (t *tx) labelStudio(ctx context.Context, s platform.Studio) error {
+	if s.LabelIDs == nil {
+		return nil
+	}
+	if err := t.setLabels(ctx, s.WorkspaceID, platform.LabelsStudio, s.ID, s.LabelIDs); err != nil {
+		return err
+	}
+	env, err := scanComputeEnv(t.QueryRowContext(ctx, `SELECT `+computeEnvColumns+` FROM compute_envs WHERE id = ?`, s.ComputeEnvID))
+	if err != nil {
+		return err
+	}
+	return t.checkTags(ctx, env, platform.LabelsStudio, s.ID)
 }
 
 func studioNameTaken(err error, name string) error {
@@ -77,7 +98,13 @@ func (d *DB) UpdateStudio(ctx context.Context, s platform.Studio) error {
 		_, err = t.ExecContext(ctx, `UPDATE studios SET compute_env_id = ?, name = ?, description = ?, private = ?, config = ?, updated_at = ?, version = version + 1
 			WHERE id = ?`, s.ComputeEnvID, s.Name, s.Description, s.Private, toJSON(s.Config), millis(t.now), s.ID)
 		t.changeStudio(s.WorkspaceID, s.ID)
-		return studioNameTaken(err, s.Name)
+		if err != nil {
+			return studioNameTaken(err, s.Name)
+		}
+		if err := t.labelStudio(ctx, s); err != nil {
+			return err
+		}
+		return t.auditStudio("studio.update", &was, &s)
 	})
 }
 
@@ -100,6 +127,12 @@ func (d *DB) DeleteStudio(ctx context.Context, workspaceID int64, id string) err
 			return err
 		}
 		t.changeStudio(workspaceID, id)
+		if err := t.unlabel(ctx, platform.LabelsStudio, id); err != nil {
+			return err
+		}
+		if err := t.auditStudio("studio.delete", &s, nil); err != nil {
+			return err
+		}
 		_, err = t.ExecContext(ctx, `UPDATE checkpoints SET state = ? WHERE studio_id = ? AND state = ?`, platform.CheckpointUnwanted, id, platform.CheckpointSaved)
 		return err
 	})

@@ -8,11 +8,16 @@ import (
 	"wherry/platform"
 )
 
-const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at`
+const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at, users.admin, users.disabled_at`
 
 func scanUser(s scanner) (u platform.User, err error) {
-	err = s.Scan(&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created})
+	err = s.Scan(userFields(&u)...)
 	return u, err
+}
+
+// userFields are where the userColumns go.
+func userFields(u *platform.User) []any {
+	return []any{&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created}, &u.Admin, timeColumn{&u.Disabled}}
 }
 
 // UserCount tells how many users there are; with none the portal shows its set-up page.
@@ -47,9 +52,14 @@ func (d *DB) SetUp(ctx context.Context, s platform.SetUp, passwordHash string) (
 			return platform.Errorf(platform.CodeConflict, "This portal has been set up already. Sign in instead.")
 		}
 		m = platform.Member{Role: platform.RoleOwner,
-			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC()},
+			User:      platform.User{UserName: s.UserName, Email: s.Email, PasswordHash: passwordHash, Created: t.now.UTC(), Admin: true},
 			Workspace: platform.Workspace{Name: s.Workspace, FullName: s.Workspace, Organization: platform.Organization{Name: s.Organization, FullName: s.Organization}}}
-		return t.insertFirstMember(ctx, &m)
+		if err := t.insertFirstMember(ctx, &m); err != nil {
+			return err
+		}
+		t.audit(audited{action: "portal.set-up", workspaceID: m.Workspace.ID, kind: "user", id: m.User.ID, name: m.User.UserName, after: map[string]any{
+			"userName": m.User.UserName, "email": m.User.Email, "organization": m.Workspace.Organization.Name, "workspace": m.Workspace.Name}})
+		return nil
 	})
 	return m, err
 }
@@ -61,7 +71,7 @@ func (t *tx) insertFirstMember(ctx context.Context, m *platform.Member) error {
 		query string
 		args  []any
 	}{
-		{&m.User.ID, `INSERT INTO users (user_name, email, password_hash, created_at) VALUES (?, ?, ?, ?) RETURNING id`,
+		{&m.User.ID, `INSERT INTO users (user_name, email, password_hash, created_at, password_at, admin) VALUES (?1, ?2, ?3, ?4, ?4, 1) RETURNING id`,
 			[]any{m.User.UserName, m.User.Email, m.User.PasswordHash, millis(t.now)}},
 		{&w.Organization.ID, `INSERT INTO organizations (name, full_name, created_at) VALUES (?, ?, ?) RETURNING id`,
 			[]any{w.Organization.Name, w.Organization.FullName, millis(t.now)}},
@@ -82,10 +92,68 @@ func (t *tx) insertFirstMember(ctx context.Context, m *platform.Member) error {
 	return err
 }
 
+// auditUser notes what happened to a user, and is about no organization.
+func (t *tx) auditUser(ctx context.Context, action string, userID int64, before, after any) error {
+	var name string
+	if err := t.QueryRowContext(ctx, `SELECT user_name FROM users WHERE id = ?`, userID).Scan(&name); err != nil {
+		return notFound(err, "user")
+	}
+	t.audit(audited{action: action, kind: "user", id: userID, name: name, before: before, after: after})
+	return nil
+}
+
+// SetPassword gives a user another password, by its argon2id hash, and ends all their sessions but the one with the id keep.
+func (d *DB) SetPassword(ctx context.Context, userID int64, hash, keep string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		if _, err := t.ExecContext(ctx, `UPDATE users SET password_hash = ?, password_at = ? WHERE id = ?`, hash, millis(t.now), userID); err != nil {
+			return err
+		}
+		if err := t.auditUser(ctx, "user.set-password", userID, nil, map[string]any{"secretChanged": true}); err != nil {
+			return err
+		}
+		_, err := t.endOtherSessions(ctx, userID, keep)
+		return err
+	})
+}
+
+// SetEmail gives a user another e-mail address.
+func (d *DB) SetEmail(ctx context.Context, userID int64, email string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		var before string
+		if err := t.QueryRowContext(ctx, `SELECT email FROM users WHERE id = ?`, userID).Scan(&before); err != nil {
+			return notFound(err, "user")
+		}
+		_, err := t.ExecContext(ctx, `UPDATE users SET email = ? WHERE id = ?`, email, userID)
+		if isUnique(err, "users.email") {
+			return platform.FieldErrors{"email": "Another user of this portal has this e-mail address."}
+		}
+		if err != nil {
+			return err
+		}
+		return t.auditUser(ctx, "user.update", userID, map[string]any{"email": before}, map[string]any{"email": email})
+	})
+}
+
+// SignInFailed writes down that somebody was not let in: who was tried, and why not.
+func (d *DB) SignInFailed(ctx context.Context, user platform.User, login, why string) error {
+	return d.inTx(ctx, func(t *tx) error {
+		a := audited{action: "user.sign-in-failed", kind: "user", name: login, after: map[string]any{"reason": why}}
+		if user.ID != 0 {
+			a.id, a.name = user.ID, user.UserName
+		}
+		t.audit(a)
+		return nil
+	})
+}
+
 // AddSignInLink keeps the hash of a token that signs the user in once, until expires.
 func (d *DB) AddSignInLink(ctx context.Context, userID int64, tokenHash string, expires time.Time) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO sign_in_links VALUES (?, ?, ?)`, tokenHash, userID, millis(expires))
-	return err
+	return d.inTx(ctx, func(t *tx) error {
+		if _, err := t.ExecContext(ctx, `INSERT INTO sign_in_links VALUES (?, ?, ?)`, tokenHash, userID, millis(expires)); err != nil {
+			return err
+		}
+		return t.auditUser(ctx, "user.add-sign-in-link", userID, nil, map[string]any{"expires": expires.UTC()})
+	})
 }
 
 // UseSignInLink takes a sign-in link away and returns whose it was; CodeNotFound when it was used or is too old.
@@ -95,7 +163,7 @@ func (d *DB) UseSignInLink(ctx context.Context, tokenHash string) (u platform.Us
 		err := t.QueryRowContext(ctx, `DELETE FROM sign_in_links WHERE token_hash = ? AND expires_at > ? RETURNING user_id`,
 			tokenHash, millis(t.now)).Scan(&id)
 		if err == nil {
-			u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+			u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ? AND disabled_at = 0`, id))
 		}
 		return notFound(err, "sign-in link")
 	})

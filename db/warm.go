@@ -73,6 +73,7 @@ func (d *DB) AskEnd(ctx context.Context, workspaceID int64, machineID, userName 
 			`UPDATE machines SET end_asked_at = ?1, end_asked_by = ?2, next_step_at = min(next_step_at - 1, ?1)
 			WHERE id = ?3 AND workspace_id = ?4 AND `+isWarm+` AND state <> 'terminated'`, millis(t.now), userName, machineID, workspaceID)
 		t.change(workspaceID, "", platform.ChangeMachine)
+		t.audit(audited{action: "machine.end", workspaceID: workspaceID, id: machineID})
 		return err
 	})
 }

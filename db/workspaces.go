@@ -6,14 +6,15 @@ import (
 	"wherry/platform"
 )
 
-const memberQuery = `SELECT ` + userColumns + `, w.id, w.name, w.full_name, o.id, o.name, o.full_name, p.role
-	FROM participants p JOIN users ON users.id = p.user_id JOIN workspaces w ON w.id = p.workspace_id
-	JOIN organizations o ON o.id = w.organization_id WHERE p.user_id = ?`
+// memberQuery reads users as workspaces see them. Somebody who was disabled is in none.
+const memberQuery = `SELECT ` + userColumns + `, w.id, w.name, w.full_name, o.id, o.name, o.full_name, r.role
+	FROM workspace_roles p JOIN users ON users.id = p.user_id JOIN workspaces w ON w.id = p.workspace_id
+	JOIN organizations o ON o.id = w.organization_id JOIN role_ranks r ON r.rank = p.rank WHERE users.disabled_at = 0 AND p.user_id = ?`
 
 func scanMember(s scanner) (m platform.Member, err error) {
-	u, w := &m.User, &m.Workspace
-	err = s.Scan(&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created},
-		&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName, &m.Role)
+	w := &m.Workspace
+	err = s.Scan(append(userFields(&m.User),
+		&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName, &m.Role)...)
 	return m, err
 }
 
@@ -27,4 +28,10 @@ func (d *DB) Memberships(ctx context.Context, userID int64) ([]platform.Member, 
 func (d *DB) Member(ctx context.Context, userID int64, organization, workspace string) (platform.Member, error) {
 	m, err := scanMember(d.read.QueryRowContext(ctx, memberQuery+` AND o.name = ? AND w.name = ?`, userID, organization, workspace))
 	return m, notFound(err, "page")
+}
+
+// MemberOf is Member by the workspace's id.
+func (d *DB) MemberOf(ctx context.Context, userID, workspaceID int64) (platform.Member, error) {
+	m, err := scanMember(d.read.QueryRowContext(ctx, memberQuery+` AND w.id = ?`, userID, workspaceID))
+	return m, notFound(err, "workspace")
 }

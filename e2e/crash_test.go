@@ -64,7 +64,7 @@ func (p *portal) machine(id string) platform.Machine {
 // checkLogs compares the logs in the portal with the files on the machine, byte for byte.
 func (p *portal) checkLogs(id string) {
 	p.t.Helper()
-	for stream, name := range map[platform.LogStream]string{platform.LogOutput: "stdout.log", platform.LogNextflow: "launch/.nextflow.log"} {
+	for stream, name := range map[platform.LogStream]string{platform.LogOutput: "stdout.log", platform.LogNextflow: "nextflow.log"} {
 		want, err := os.ReadFile(filepath.Join(p.folder(id), name))
 		must(p.t, err)
 		if got := p.output(id, stream); got != string(want) {

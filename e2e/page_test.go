@@ -17,7 +17,8 @@ var expectations = playwright.NewPlaywrightAssertions(60_000)
 // of the expected texts.
 func newPage(t *testing.T, expected ...string) playwright.Page {
 	t.Helper()
-	bc, err := browser.NewContext(playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: 1280, Height: 800}})
+	bc, err := browser.NewContext(playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: 1280, Height: 800},
+		IgnoreHttpsErrors: playwright.Bool(true)})
 	must(t, err)
 	t.Cleanup(func() { bc.Close() })
 	page, err := bc.NewPage()

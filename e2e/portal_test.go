@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io/fs"
 	"net"
 	"net/http"
@@ -45,7 +46,7 @@ func newPortalWith(t *testing.T, plugin bool, env ...string) *portal {
 	t.Helper()
 	data := t.TempDir()
 	p := &portal{t: t, data: data, addr: addressOf(t, env), log: &syncBuffer{}}
-	p.url = "http://" + p.addr
+	p.url = urlOf(p.addr, env)
 	pluginDir := filepath.Join(data, "no-plugins")
 	if plugin {
 		pluginDir = plugins
@@ -70,9 +71,25 @@ func addressOf(t *testing.T, env []string) string {
 		if address, ok := strings.CutPrefix(e, "WHERRY_AGENT_PORTAL=http://"); ok {
 			return address
 		}
+		if _, port, ok := strings.Cut(e, "WHERRY_URL=https://localhost:"); ok {
+			return "127.0.0.1:" + port
+		}
 	}
 	return freeAddress(t)
 }
+
+// urlOf is how browsers reach the portal.
+func urlOf(address string, env []string) string {
+	for _, e := range env {
+		if url, ok := strings.CutPrefix(e, "WHERRY_URL="); ok {
+			return url
+		}
+	}
+	return "http://" + address
+}
+
+// unchecked asks a portal of a test, whatever its certificate.
+var unchecked = http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 
 func freeAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,7 +105,7 @@ func (p *portal) start() {
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = p.env, p.log, p.log
 	must(p.t, p.cmd.Start())
 	eventually(p.t, 10*time.Second, "the portal answers", func() bool {
-		resp, err := http.Get(p.url + "/healthz")
+		resp, err := unchecked.Get(p.url + "/healthz")
 		if err != nil {
 			return false
 		}

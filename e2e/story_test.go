@@ -25,7 +25,7 @@ func TestFromSetUpToAFinishedRun(t *testing.T) {
 	fill(t, page, "Organization", "lab")
 	fill(t, page, "First workspace", "rivers")
 	click(t, page, "button", "Set up and sign in")
-	shows(t, page, "#password-error", "at least 10 characters")
+	shows(t, page, "#password-error", "at least 15 characters")
 	must(t, expectations.Locator(page.GetByLabel("E-mail address")).ToHaveValue("ada@example.org"))
 	fill(t, page, "Password", "rowing on the yare")
 	click(t, page, "button", "Set up and sign in")

@@ -94,6 +94,7 @@ func readComputeEnv(c echo.Context, e platform.ComputeEnv) views.ComputeEnvForm 
 		e.AccessToken = platform.NewSecret(c.FormValue("accessToken"))
 		e.HasAccessToken = e.HasAccessToken && c.FormValue("removeAccessToken") == ""
 	}
+	e.LabelIDs = readLabels(c)
 	f.Env = e
 	return f
 }
@@ -249,6 +250,13 @@ func (h *Handlers) showComputeEnvForm(c echo.Context, status int, f views.Comput
 		if f.Credentials, err = h.DB.CredentialsList(c.Request().Context(), s.Member.Workspace.ID); err != nil {
 			return err
 		}
+	}
+	before := f.Env.ID
+	if before == "" {
+		before = c.QueryParam("from")
+	}
+	if f.Picker, err = h.labelPicker(c, f.Env.LabelIDs, platform.LabelsComputeEnv, before); err != nil {
+		return err
 	}
 	if isHTMX(c) {
 		c.Response().Header().Set("HX-Retarget", "#env-form")

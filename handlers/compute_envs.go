@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -23,6 +24,10 @@ func (h *Handlers) ComputeEnvs(c echo.Context) error {
 	if l.Envs, err = h.DB.ComputeEnvs(c.Request().Context(), s.Member.Workspace.ID); err != nil {
 		return err
 	}
+	if l.Labels, err = h.labelFilter(c, platform.LabelsComputeEnv); err != nil {
+		return err
+	}
+	l.Envs = slices.DeleteFunc(l.Envs, func(e platform.ComputeEnv) bool { return !l.Labels.Fits(e.ID) })
 	if c.QueryParam("part") == "list" {
 		return render(c, http.StatusOK, views.ComputeEnvsTable(s, l))
 	}
@@ -54,6 +59,9 @@ func (h *Handlers) ComputeEnv(c echo.Context) error {
 		if d.Credentials, err = h.DB.Credentials(ctx, e.WorkspaceID, e.CredentialsID); err != nil {
 			return err
 		}
+	}
+	if d.Labels, err = h.DB.LabelsOn(ctx, platform.LabelsComputeEnv, e.ID); err != nil {
+		return err
 	}
 	if d.Machines, err = h.DB.LivingIn(ctx, e.ID); err != nil {
 		return err

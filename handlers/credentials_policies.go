@@ -89,7 +89,7 @@ func (h *Handlers) trust(c echo.Context) (t trust, err error) {
 	if _, err := h.credentialsParam(c); err != nil {
 		return t, err
 	}
-	creds, err := h.DB.OpenCredentials(c.Request().Context(), c.Param("credentials"))
+	creds, err := h.useCredentials(c.Request().Context(), c.Param("credentials"))
 	if err != nil {
 		return t, err
 	}
@@ -100,6 +100,15 @@ func (h *Handlers) trust(c echo.Context) (t trust, err error) {
 		t.problem = inWords(err)
 	}
 	return t, nil
+}
+
+// useCredentials opens credentials for a use, and writes down that they were used.
+func (h *Handlers) useCredentials(ctx context.Context, id string) (platform.Credentials, error) {
+	creds, err := h.DB.OpenCredentials(ctx, id)
+	if err != nil {
+		return creds, err
+	}
+	return creds, h.DB.CredentialsUsed(ctx, creds)
 }
 
 // TestCredentials asks AWS who the credentials are, and writes down whether they work.
@@ -114,6 +123,9 @@ func (h *Handlers) TestCredentials(c echo.Context) error {
 
 // CredentialsTestResult tells what a test came to, or that it goes on.
 func (h *Handlers) CredentialsTestResult(c echo.Context) error {
+	if _, err := h.credentialsParam(c); err != nil {
+		return err
+	}
 	return h.answerTest(c, c.Param("token"))
 }
 
@@ -121,7 +133,7 @@ func (h *Handlers) CredentialsTestResult(c echo.Context) error {
 type identified struct{ arn, problem string }
 
 func (h *Handlers) identify(ctx context.Context, id string) identified {
-	creds, err := h.DB.OpenCredentials(ctx, id)
+	creds, err := h.useCredentials(ctx, id)
 	if err != nil {
 		return identified{problem: inWords(err)}
 	}

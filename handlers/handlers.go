@@ -4,6 +4,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -36,11 +37,19 @@ type Handlers struct {
 	// Price is what an hour of an environment's machine costs; the zero Price where that is not known.
 	Price func(platform.ComputeEnv) platform.Price
 
-	// BeginSession signs a user in, and EndSession out, by the browser's cookie; web/ knows how.
-	BeginSession func(c echo.Context, userID int64) error
+	// BeginSession signs a user in, and EndSession out, by the browser's cookie; RenewSession gives it another token, because it was
+	// just proved who is there. web/ knows how.
+	BeginSession func(c echo.Context, userID int64, how platform.SignInMethod) error
+	RenewSession func(c echo.Context) error
 	EndSession   func(c echo.Context) error
+	HTTPS        bool // the portal's address begins with https
 
 	SignIns *SignInLimit
+
+	// PortalURL is the address under which people reach the portal.
+	PortalURL string
+	// Mail sends a text by mail; nil: the portal has no mail server.
+	Mail func(ctx context.Context, to, subject, text string) error
 
 	// Templates are the tools that Studios are made of.
 	Templates []platform.StudioTemplate
@@ -56,13 +65,32 @@ const (
 	keyMachine = "machine"
 	keyUser    = "user"
 	keyCSRF    = "csrf"
+	keyOrg     = "organization-member"
+	keySession = "session"
 )
+
+// SetSession leaves the browser's session.
+func SetSession(c echo.Context, s platform.Session) { c.Set(keySession, s) }
+
+// Session is the browser's session, on routes for users that are no API.
+func Session(c echo.Context) platform.Session {
+	s, _ := c.Get(keySession).(platform.Session)
+	return s
+}
 
 // SetMember leaves who is signed in and in which workspace.
 func SetMember(c echo.Context, m platform.Member) { c.Set(keyMember, m) }
 
 // Member is who is signed in, on routes whose permission is asked in a workspace.
 func Member(c echo.Context) platform.Member { return c.Get(keyMember).(platform.Member) }
+
+// SetOrganizationMember leaves who is signed in and in which organization.
+func SetOrganizationMember(c echo.Context, m platform.OrganizationMember) { c.Set(keyOrg, m) }
+
+// OrganizationMember is who is signed in, on routes whose permission is asked in an organization.
+func OrganizationMember(c echo.Context) platform.OrganizationMember {
+	return c.Get(keyOrg).(platform.OrganizationMember)
+}
 
 // SetUser leaves who is signed in and the session's CSRF token.
 func SetUser(c echo.Context, u platform.User, csrf string) {
@@ -99,13 +127,18 @@ func (h *Handlers) shell(c echo.Context, title, active string) (components.Shell
 	if err != nil {
 		return s, err
 	}
+	s.User = &user
 	for _, m := range members {
 		s.Workspaces = append(s.Workspaces, m.Workspace)
 	}
 	if m, ok := c.Get(keyMember).(platform.Member); ok {
 		s.Member = &m
 	}
-	return s, nil
+	if m, ok := c.Get(keyOrg).(platform.OrganizationMember); ok {
+		s.Organization = &m
+	}
+	s.Organizations, err = h.DB.OrganizationsOf(c.Request().Context(), user.ID)
+	return s, err
 }
 
 // live makes the page follow the journal from now on. It is called before what the page shows is read, so that a change
@@ -141,6 +174,33 @@ var notices = map[string]string{
 	"checkpoint-named":     "The checkpoint's name was saved.",
 	"checkpoint-deleted":   "The checkpoint was deleted.",
 	"signed-out":           "You are signed out.",
+	"label-saved":          "The label was saved. Machines that are started from now on have it as a tag.",
+	"label-deleted":        "The label was deleted, and taken off whatever had it.",
+	"run-labels-saved":     "The labels of the run were saved.",
+	"secret-saved":         "The secret was saved. Runs that start from now on are given this value.",
+	"secret-deleted":       "The secret was deleted.",
+	"password-set":         "The password was saved. Your sessions in other browsers have ended.",
+	"email-set":            "The e-mail address was saved.",
+	"session-revoked":      "The session was ended.",
+	"sessions-revoked":     "All your other sessions were ended.",
+	"token-revoked":        "The access token was revoked.",
+	"workspace-added":      "The workspace was added. Owners of the organization are its owners; add others on the page of its participants.",
+	"workspace-saved":      "The workspace was saved.",
+	"workspace-deleted":    "The workspace was deleted.",
+	"workspace-left":       "You left the workspace.",
+	"organization-saved":   "The organization was saved.",
+	"organization-added":   "The organization was added.",
+	"role-saved":           "The role was saved. It counts from now on.",
+	"member-removed":       "They were taken out. Their pages and connections here end at once.",
+	"member-added":         "They were added.",
+	"team-added":           "The team was added. Put members in, and add it to the participants of workspaces.",
+	"team-saved":           "The team was saved.",
+	"team-deleted":         "The team was deleted.",
+	"group-saved":          "The groups were saved. They count from each user's next sign-in on.",
+	"invitation-revoked":   "The invitation was taken back. Its link opens nothing any more.",
+	"joined":               "Welcome. You have what the invitation gives.",
+	"user-saved":           "The user was saved.",
+	"sessions-ended":       "The sessions were ended.",
 }
 
 // render answers with a page or a fragment.
@@ -192,4 +252,10 @@ func intParam(c echo.Context, name string, fallback int64) int64 {
 		return fallback
 	}
 	return n
+}
+
+// idParam reads a number that the path names; what is none is 0, which is the id of nothing.
+func idParam(c echo.Context, name string) int64 {
+	id, _ := strconv.ParseInt(c.Param(name), 10, 64)
+	return id
 }

@@ -23,9 +23,21 @@ func (h *Handlers) Home(c echo.Context) error {
 		return err
 	}
 	if len(members) == 0 {
-		return platform.Errorf(platform.CodeForbidden, "You are in no workspace. Ask an owner of one to add you.")
+		return h.homeless(c, user)
 	}
 	return c.Redirect(http.StatusSeeOther, components.WorkspacePath(members[0].Workspace)+"/launchpad")
+}
+
+// homeless sends who is in no workspace to their organization, where an owner can make one.
+func (h *Handlers) homeless(c echo.Context, user platform.User) error {
+	organizations, err := h.DB.OrganizationsOf(c.Request().Context(), user.ID)
+	if err != nil {
+		return err
+	}
+	if len(organizations) == 0 {
+		return platform.Errorf(platform.CodeForbidden, "You are in no workspace and no organization. Ask an owner of one to add or invite you.")
+	}
+	return c.Redirect(http.StatusSeeOther, components.OrganizationPath(organizations[0]))
 }
 
 // Workspace sends on to a workspace's Launchpad.

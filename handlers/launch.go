@@ -54,10 +54,19 @@ func (h *Handlers) showLaunchForm(c echo.Context, status int, f views.LaunchForm
 	if err != nil {
 		return err
 	}
-	if err := h.addEnvs(c, &f); err != nil {
+	kind, id := labelsBefore(c)
+	if err := h.addChoices(c, &f, kind, id); err != nil {
 		return err
 	}
 	return render(c, status, views.LaunchPage(s, f))
+}
+
+// labelsBefore names what a launch starts from, whose labels it starts with.
+func labelsBefore(c echo.Context) (platform.LabelKind, string) {
+	if earlier := c.QueryParam("resume") + c.QueryParam("relaunch"); earlier != "" {
+		return platform.LabelsRun, earlier
+	}
+	return platform.LabelsPipeline, c.QueryParam("pipeline")
 }
 
 // Launch saves a run with the wish for its machine, and shows it. The loops do the rest.

@@ -27,6 +27,10 @@ func readLaunch(c echo.Context) views.LaunchForm {
 	for _, p := range strings.FieldsFunc(f.Profiles, func(r rune) bool { return r == ',' || r == ' ' }) {
 		f.Launch.ConfigProfiles = append(f.Launch.ConfigProfiles, p)
 	}
+	if form, err := c.FormParams(); err == nil { // it was read above
+		f.Launch.UserSecrets, f.Launch.WorkspaceSecrets = form["userSecrets"], form["workspaceSecrets"]
+	}
+	f.Launch.LabelIDs = readLabels(c)
 	var err error
 	if f.Launch.Environment, err = platform.ParseEnvironment(f.Environment); err != nil {
 		f.Errors["environment"] = err.Error()
@@ -41,6 +45,17 @@ func readLaunch(c echo.Context) views.LaunchForm {
 func showLaunch(l platform.Launch) views.LaunchForm {
 	return views.LaunchForm{Launch: l, Environment: platform.FormatEnvironment(l.Environment), Profiles: strings.Join(l.ConfigProfiles, ", "),
 		TimeLimit: platform.FormatTimeLimit(l.TimeLimit)}
+}
+
+// addChoices offers what a launch may choose from. The labels that a new form has are those of the thing of this kind and id.
+func (h *Handlers) addChoices(c echo.Context, f *views.LaunchForm, kind platform.LabelKind, id string) (err error) {
+	if err := h.addEnvs(c, f); err != nil {
+		return err
+	}
+	if f.Labels, err = h.labelPicker(c, f.Launch.LabelIDs, kind, id); err != nil {
+		return err
+	}
+	return h.addSecrets(c, f)
 }
 
 // addEnvs offers the workspace's environments that take runs, and chooses the first where none was.

@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -28,6 +30,10 @@ func (h *Handlers) Launchpad(c echo.Context) error {
 	if l.Pipelines, err = h.DB.Pipelines(ctx, workspaceID); err != nil {
 		return err
 	}
+	if l.Labels, err = h.labelFilter(c, platform.LabelsPipeline); err != nil {
+		return err
+	}
+	l.Pipelines = slices.DeleteFunc(l.Pipelines, func(p platform.Pipeline) bool { return !l.Labels.Fits(strconv.FormatInt(p.ID, 10)) })
 	envs, err := h.DB.ComputeEnvs(ctx, workspaceID)
 	if err != nil {
 		return err
@@ -39,6 +45,9 @@ func (h *Handlers) Launchpad(c echo.Context) error {
 		return err
 	}
 	if l.Recent, err = h.DB.Runs(ctx, workspaceID, db.RunFilter{Limit: recentRuns}); err != nil {
+		return err
+	}
+	if l.RunLabels, err = h.labelsOfRuns(c, l.Recent); err != nil {
 		return err
 	}
 	if c.QueryParam("part") == "body" {

@@ -76,7 +76,7 @@ func readLimit(errs platform.FieldErrors, field, text, what string, most int) in
 }
 
 func (h *Handlers) showLimits(c echo.Context, status int, f views.LimitsForm) error {
-	s, err := h.shell(c, "Limits", "machines")
+	s, err := h.shell(c, "Limits", "limits")
 	if err != nil {
 		return err
 	}

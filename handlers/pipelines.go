@@ -84,7 +84,11 @@ func (h *Handlers) showPipeline(c echo.Context, status int, id int64, f views.La
 	if err != nil {
 		return err
 	}
-	if err := h.addEnvs(c, &f); err != nil {
+	saved := ""
+	if id != 0 {
+		saved = strconv.FormatInt(id, 10)
+	}
+	if err := h.addChoices(c, &f, platform.LabelsPipeline, saved); err != nil {
 		return err
 	}
 	return render(c, status, views.PipelinePage(s, id, f))

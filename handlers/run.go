@@ -57,6 +57,9 @@ func (h *Handlers) runView(c echo.Context) (v views.RunView, err error) {
 	if v.Reports, err = h.DB.Reports(ctx, v.Run.ID); err != nil {
 		return v, err
 	}
+	if v.Labels, err = h.labelPicker(c, nil, platform.LabelsRun, v.Run.ID); err != nil {
+		return v, err
+	}
 	if v.Before, err = h.relative(ctx, v.Run, v.Run.RelaunchOf); err != nil {
 		return v, err
 	}

@@ -6,19 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alexedwards/argon2id"
 	"github.com/labstack/echo/v4"
 
 	"wherry/platform"
 	"wherry/views"
 	"wherry/views/components"
 )
-
-// passwordCost is argon2id as OWASP's Password Storage Cheat Sheet recommends it, with memory to spare.
-var passwordCost = &argon2id.Params{Memory: 64 << 10, Iterations: 3, Parallelism: 2, SaltLength: 16, KeyLength: 32}
-
-// nobodysHash is compared with when there is no such user, so that the answer takes as long as for one there is.
-const nobodysHash = "$argon2id$v=19$m=65536,t=3,p=2$c29tZXNhbHRzb21lc2FsdA$pGaxd9VLbiVZYrFcz2mhCjvA6hpl8QRbyS52+XsSzLg"
 
 // SetUpForm shows the set-up page of a portal that has no user yet.
 func (h *Handlers) SetUpForm(c echo.Context) error {
@@ -41,11 +34,7 @@ func (h *Handlers) SetUp(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
-	var hash string
-	err := h.SignIns.Hash(func() (err error) {
-		hash, err = argon2id.CreateHash(in.Password, passwordCost)
-		return err
-	})
+	hash, err := h.hashPassword(in.Password)
 	if err != nil {
 		return err
 	}
@@ -53,7 +42,7 @@ func (h *Handlers) SetUp(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.BeginSession(c, m.User.ID); err != nil {
+	if err := h.BeginSession(c, m.User.ID, platform.SignInBySetUp); err != nil {
 		return err
 	}
 	return c.Redirect(http.StatusSeeOther, components.WorkspacePath(m.Workspace)+"/launchpad")
@@ -71,19 +60,23 @@ func (h *Handlers) SignInForm(c echo.Context) error {
 	if _, ok := User(c); ok {
 		return c.Redirect(http.StatusSeeOther, "/")
 	}
-	s := components.Shell{Title: "Sign in", Notice: notices[c.QueryParam("done")]}
-	return render(c, http.StatusOK, views.SignInPage(s, "", localPath(c.QueryParam("next")), nil))
+	return h.showSignIn(c, http.StatusOK, views.SignIn{Next: localPath(c.QueryParam("next"))})
+}
+
+func (h *Handlers) showSignIn(c echo.Context, status int, p views.SignIn) error {
+	p.Passwords = true
+	return render(c, status, views.SignInPage(components.Shell{Title: "Sign in", Notice: notices[c.QueryParam("done")]}, p))
 }
 
 // SignIn signs someone in by their password. It does not tell whether it was the login or the password that was wrong.
 func (h *Handlers) SignIn(c echo.Context) error {
 	login, next := strings.TrimSpace(c.FormValue("login")), localPath(c.FormValue("next"))
 	refuse := func(status int, message string) error {
-		return render(c, status, views.SignInPage(components.Shell{Title: "Sign in"}, login, next, platform.FieldErrors{"": message}))
+		return h.showSignIn(c, status, views.SignIn{Login: login, Next: next, Error: message})
 	}
 	now := time.Now()
 	if wait := h.SignIns.Closed(now, login, c.RealIP()); wait > 0 {
-		return refuse(http.StatusTooManyRequests, fmt.Sprintf("Too many attempts failed. Try again in %s.", components.Duration(wait)))
+		return refuse(http.StatusTooManyRequests, tooMany(wait))
 	}
 	user, err := h.DB.UserByLogin(c.Request().Context(), login)
 	if err != nil && platform.ErrorCode(err) != platform.CodeNotFound {
@@ -95,25 +88,36 @@ func (h *Handlers) SignIn(c echo.Context) error {
 	}
 	if !right {
 		h.SignIns.Failed(now, login, c.RealIP())
+		if err := h.DB.SignInFailed(c.Request().Context(), user, loginForAudit(login), "wrong password"); err != nil {
+			return err
+		}
 		return refuse(http.StatusUnprocessableEntity, "This login and password do not belong together. Try again.")
 	}
-	if err := h.BeginSession(c, user.ID); err != nil {
+	return h.signIn(c, user, platform.SignInByPassword, next)
+}
+
+func tooMany(wait time.Duration) string {
+	return fmt.Sprintf("Too many attempts failed. Try again in %s.", components.Duration(wait))
+}
+
+// loginForAudit is what the audit log tells of a login that somebody tried. What looks like none may be a password that was typed
+// into the wrong field.
+func loginForAudit(login string) string {
+	if platform.CheckEmail(strings.ToLower(login)) == nil || platform.IsUserName(login) {
+		return platform.Shorten(login, platform.MaxEmailLength)
+	}
+	return "(neither a user name nor an e-mail address)"
+}
+
+// signIn begins the session of someone who has proved who they are by one factor. Who has a second is asked for it first.
+func (h *Handlers) signIn(c echo.Context, user platform.User, how platform.SignInMethod, next string) error {
+	if !user.Disabled.IsZero() {
+		return platform.Errorf(platform.CodeForbidden, "This user was disabled. Whoever administers this portal can enable it again.")
+	}
+	if err := h.BeginSession(c, user.ID, how); err != nil {
 		return err
 	}
 	return c.Redirect(http.StatusSeeOther, next)
-}
-
-// passwordIs compares a password, in the same time for a user that does not exist or has no password.
-func (h *Handlers) passwordIs(user platform.User, password string) (right bool, err error) {
-	hash := user.PasswordHash
-	if hash == "" {
-		hash = nobodysHash
-	}
-	err = h.SignIns.Hash(func() (err error) {
-		right, err = argon2id.ComparePasswordAndHash(password, hash)
-		return err
-	})
-	return right && user.PasswordHash != "", err
 }
 
 // SignInLinkForm asks for the click that uses a one-time link.
@@ -130,10 +134,7 @@ func (h *Handlers) SignInLink(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.BeginSession(c, user.ID); err != nil {
-		return err
-	}
-	return c.Redirect(http.StatusSeeOther, "/")
+	return h.signIn(c, user, platform.SignInByLink, "/")
 }
 
 // SignOut ends the session.

@@ -41,6 +41,9 @@ func (h *Handlers) showStudio(c echo.Context, status int, studio platform.Studio
 	if err != nil {
 		return err
 	}
+	if v.Labels, err = h.DB.LabelsOn(c.Request().Context(), platform.LabelsStudio, studio.ID); err != nil {
+		return err
+	}
 	v.Problem, s.Title = problem, views.StudioTitle(studio, v.Now)
 	if part := c.QueryParam("part"); part != "" {
 		return h.showStudioPart(c, s, v, part)
@@ -117,7 +120,7 @@ func (h *Handlers) studioStarts(ctx context.Context, studioID string) (list []vi
 	return list, nil
 }
 
-// ConnectStudio sends a member on to the Studio's own origin, with what opens it there. It changes nothing here, so that it may
+// ConnectStudio sends a member on to the Studio's own origin, with what opens it there. It changes nothing here but the audit log, so that it may
 // be asked for with GET: the Studio's origin sends people here whose grant has run out.
 func (h *Handlers) ConnectStudio(c echo.Context) error {
 	s, err := h.studioFor(c, platform.Studio.MayConnect)
@@ -126,6 +129,9 @@ func (h *Handlers) ConnectStudio(c echo.Context) error {
 	}
 	if s.Session == nil || !s.Session.Connectable() {
 		return redirect(c, studioPath(c, s), "studio-not-running")
+	}
+	if err := h.DB.StudioConnected(c.Request().Context(), s); err != nil {
+		return err
 	}
 	url, err := h.OpenStudio(c, s)
 	if err != nil {

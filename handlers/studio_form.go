@@ -132,6 +132,7 @@ func (h *Handlers) readStudio(c echo.Context, s platform.Studio) views.StudioFor
 	if !f.Endless {
 		s.Config.LifespanHours = readLifespan(f.Errors, f.Hours)
 	}
+	s.LabelIDs = readLabels(c)
 	f.Studio = s
 	return f
 }
@@ -228,6 +229,13 @@ func (h *Handlers) showStudioForm(c echo.Context, status int, f views.StudioForm
 		return err
 	}
 	ctx, workspaceID := c.Request().Context(), s.Member.Workspace.ID
+	before := f.Studio.ID
+	if before == "" {
+		before = c.QueryParam("from")
+	}
+	if f.Labels, err = h.labelPicker(c, f.Studio.LabelIDs, platform.LabelsStudio, before); err != nil {
+		return err
+	}
 	if f.Limits, err = h.DB.Limits(ctx, workspaceID); err != nil {
 		return err
 	}

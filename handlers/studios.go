@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ func (h *Handlers) Studios(c echo.Context) error {
 	if l.Studios, err = h.studiosNow(ctx, workspaceID, l.Text); err != nil {
 		return err
 	}
+	if l.Labels, err = h.labelFilter(c, platform.LabelsStudio); err != nil {
+		return err
+	}
+	l.Studios = slices.DeleteFunc(l.Studios, func(n views.StudioNow) bool { return !l.Labels.Fits(n.ID) })
 	s.Title = views.StudiosTitle(l)
 	if c.QueryParam("part") == "list" {
 		return render(c, http.StatusOK, views.StudioListPart(s, l))

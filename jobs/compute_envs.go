@@ -22,7 +22,7 @@ func (j *Jobs) environments() rows[platform.ComputeEnv] {
 			return (e.Status == platform.ComputeEnvCreating || e.Status == platform.ComputeEnvDeleting || !e.CheckAsked.IsZero()) && !e.NextStep.After(time.Now())
 		},
 		facts: func(e platform.ComputeEnv) facts {
-			return facts{e.ID, fmt.Sprintf("compute environment %s, %s", e.ID, e.Status), "", e.Attempts}
+			return facts{e.ID, fmt.Sprintf("compute environment %s, %s", e.ID, e.Status), "compute environment " + e.ID, "", e.Attempts}
 		},
 		postpone: func(ctx context.Context, e platform.ComputeEnv, next time.Time, attempts int, why error) error {
 			return j.DB.PostponeComputeEnv(ctx, e, next, attempts, forPeople(why))

@@ -72,8 +72,10 @@ type Jobs struct {
 	// Fitting lists instance types of an environment's platform that have what a task lacked, the smallest first; may be nil.
 	Fitting func(platform.ComputeEnv, platform.Shortage) []platform.InstanceOffer
 	Times   Times
-	Log     *slog.Logger
-	Pulse   Pulse // how the loops do
+	// AuditRetention is for how long entries of the audit log are kept; 0: for ever.
+	AuditRetention time.Duration
+	Log            *slog.Logger
+	Pulse          Pulse // how the loops do
 
 	started time.Time
 }

@@ -36,6 +36,9 @@ func (j *Jobs) launch(ctx context.Context, m platform.Machine) (time.Time, error
 	req := cloud.StartRequest{MachineID: m.ID, PortalURL: j.PortalURL, ClaimToken: ClaimToken(j.Key, m.ID), Lifetime: j.Times.Lifetime, Placement: m.Placement,
 		Keep: func(ctx context.Context, placement string) error { return j.DB.KeepPlacement(ctx, m.ID, placement) }}
 	w.request(&req)
+	if req.Tags, err = j.DB.MachineTags(ctx, m); err != nil {
+		return time.Time{}, err
+	}
 	started, err := place.Start(ctx, env, req)
 	if err != nil {
 		return time.Time{}, j.startFailed(ctx, m, w, err)

@@ -35,6 +35,7 @@ type rows[T any] struct {
 // facts are what a loop has to know of a row.
 type facts struct {
 	id, what string // what tells which it is, in the log
+	use      string // what credentials are used for in its steps, for the audit log
 	run      string // empty: it is for none
 	attempts int
 }
@@ -68,7 +69,7 @@ func (j *Jobs) machines(states ...platform.MachineState) rows[platform.Machine] 
 			return slices.Contains(states, m.State) && !m.NextStep.After(time.Now())
 		},
 		facts: func(m platform.Machine) facts {
-			return facts{m.ID, fmt.Sprintf("machine %s for %q, %s", m.ID, m.WorkID(), m.State), m.RunID, m.Attempts}
+			return facts{m.ID, fmt.Sprintf("machine %s for %q, %s", m.ID, m.WorkID(), m.State), "machine " + m.ID, m.RunID, m.Attempts}
 		},
 		postpone: func(ctx context.Context, m platform.Machine, next time.Time, attempts int, why error) error {
 			return j.DB.PostponeMachine(ctx, m, next, attempts, forPeople(why))
@@ -115,7 +116,7 @@ func (l *loop[T]) startDue(ctx context.Context, steps *sync.WaitGroup) time.Dura
 			steps.Go(func() {
 				defer l.poke()
 				defer l.release(id)
-				l.stepTaken(ctx, id)
+				l.stepTaken(platform.WithPurpose(ctx, l.facts(row).use), id)
 			})
 		}
 	}

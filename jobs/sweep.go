@@ -24,6 +24,9 @@ func (j *Jobs) sweepUntil(ctx context.Context) {
 		if err := j.DB.Tidy(ctx, keepChanges); err != nil && ctx.Err() == nil {
 			j.Log.Warn("tidying the database failed", "error", err)
 		}
+		if err := j.DB.RetainAudit(ctx, j.AuditRetention); err != nil && ctx.Err() == nil {
+			j.Log.Warn("taking away what is old in the audit log failed", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(j.Times.Sweep):
@@ -55,7 +58,7 @@ func (j *Jobs) Sweep(ctx context.Context) (ended []string, err error) {
 }
 
 func (j *Jobs) sweepEnv(ctx context.Context, env platform.ComputeEnv, place cloud.Cloud) (ended []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	ctx, cancel := context.WithTimeout(platform.WithPurpose(ctx, "sweep of the compute environment "+env.ID), stepLimit)
 	defer cancel()
 	instances, err := place.List(ctx, env)
 	if err != nil || len(instances) == 0 {

@@ -53,7 +53,10 @@ func (j *Jobs) assign(ctx context.Context, w watched) {
 	}
 	req := cloud.StartRequest{MachineID: w.m.ID}
 	w.request(&req)
-	err := w.place.Assign(ctx, w.env, w.m, req)
+	var err error
+	if req.Tags, err = j.DB.MachineTags(ctx, w.m); err == nil {
+		err = w.place.Assign(ctx, w.env, w.m, req)
+	}
 	if err != nil && ctx.Err() == nil {
 		j.Log.Warn("a warm machine was not given the names of its work", "machine", w.m.ID, "work", w.m.WorkID(), "error", err)
 	}

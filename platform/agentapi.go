@@ -49,13 +49,17 @@ type Spec struct {
 	Launch      Launch `json:"launch"`     // RunName, WorkDir and, with Resume, SessionID are always set
 	ParamsJSON  string `json:"paramsJson"` // the parameters as JSON; "" for none
 	// The environment's own parts; the launch's come after them.
-	EnvConfigText string              `json:"envConfigText,omitempty"`
-	EnvPreRun     string              `json:"envPreRun,omitempty"`
-	EnvPostRun    string              `json:"envPostRun,omitempty"`
-	Environment   []Env               `json:"environment,omitempty"` // merged
-	Secrets       map[string]string   `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
-	LogOffsets    map[LogStream]int64 `json:"logOffsets,omitempty"`  // bytes that the portal already has
-	Cloud         CloudSpec           `json:"cloud,omitzero"`
+	EnvConfigText string            `json:"envConfigText,omitempty"`
+	EnvPreRun     string            `json:"envPreRun,omitempty"`
+	EnvPostRun    string            `json:"envPostRun,omitempty"`
+	Environment   []Env             `json:"environment,omitempty"` // merged
+	Secrets       map[string]string `json:"secrets,omitempty"`     // given to Nextflow as environment variables, never to a file or log
+	// PipelineSecrets are those that pipelines ask for by name (`secret 'NAME'`, `secrets.NAME`), of a run: value by name, each name as
+	// ^[a-zA-Z_][0-9A-Za-z_]*$. The agent gives them to Nextflow in a store of secrets of its own, which ends with the run. The portal
+	// may not make secrets in an account's Secrets Manager; those that are there are read by the pipeline itself, by the machine's role.
+	PipelineSecrets map[string]string   `json:"pipelineSecrets,omitempty"`
+	LogOffsets      map[LogStream]int64 `json:"logOffsets,omitempty"` // bytes that the portal already has
+	Cloud           CloudSpec           `json:"cloud,omitzero"`
 	// Studio is the work where it is no run; then, of the above, only Environment, LogOffsets, Cloud and Launch.WorkDir count.
 	Studio *StudioSpec `json:"studio,omitempty"`
 }
@@ -139,6 +143,10 @@ const (
 	// a machine that ends without a word.
 	KeptCheckpointList = "checkpoints.json"
 )
+
+// SecretsFolder is where the agent has Nextflow's store of Spec.PipelineSecrets while the run goes on, in the machine's own folder.
+// Whoever ends a machine whose folder stays removes it.
+const SecretsFolder = "secrets"
 
 // KeptFolder is where a run's kept files are, relative to the work directory, with slashes.
 func KeptFolder(runID string) string { return ".wherry/runs/" + runID }

@@ -210,11 +210,11 @@ func checkLabels(errs FieldErrors, labels []Label) {
 	for _, l := range labels {
 		lower := strings.ToLower(l.Name)
 		switch {
-		case l.Name == "" || utf8.RuneCountInString(l.Name) > 128 || utf8.RuneCountInString(l.Value) > 256:
+		case l.Name == "" || utf8.RuneCountInString(l.Name) > maxTagName || utf8.RuneCountInString(l.Value) > maxTagValue:
 			errs.Add("resourceLabels", "A label's name has 1 to 128 characters, its value at most 256.")
 		case !labelForm.MatchString(l.Name) || !labelForm.MatchString(l.Value):
 			errs.Add("resourceLabels", "%s: use letters, digits, spaces and _ . : / = + - @.", l.Name)
-		case lower == "name" || strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "wherry:"):
+		case reservedTag(lower):
 			errs.Add("resourceLabels", "%s is set by AWS or Wherry itself: choose another name.", l.Name)
 		case seen[lower]: // IAM does not tell capital letters from small ones
 			errs.Add("resourceLabels", "%s is there twice.", l.Name)

@@ -13,7 +13,8 @@ const (
 	ChangeLaunch  ChangeKind = "pipelines"
 
 	ChangeCredentials ChangeKind = "credentials"
-	ChangeStudio      ChangeKind = "studio" // a Studio, its session or its checkpoints
+	ChangeStudio      ChangeKind = "studio"  // a Studio, its session or its checkpoints
+	ChangeMembers     ChangeKind = "members" // who is in the workspace, and with which role
 )
 
 // Change is one line of the journal of changes, which is written in the same transaction as what it tells of. Pages follow

@@ -39,6 +39,7 @@ type ComputeEnv struct {
 	Attempts       int       // failed attempts at the present step
 	CheckAsked     time.Time // when someone asked for a check; zero: nobody does
 	Version        int64     // counts the changes that people saved; a change is made to the version that was read
+	LabelIDs       []int64   // that it is to have, where it is saved; nil: those that it has stay
 }
 
 // InCloud tells whether the environment's machines are in somebody's account, and not on the portal's own host.
@@ -75,6 +76,8 @@ func (c *ComputeEnv) Clean() error {
 		errs.Add("name", "Give the compute environment a name.")
 	case n > MaxComputeEnvNameLength:
 		errs.Add("name", "Use at most %d characters.", MaxComputeEnvNameLength)
+	case !plain(c.Name, ""):
+		errs.Add("name", notPlain)
 	}
 	switch c.Platform {
 	case PlatformLocal:
@@ -124,7 +127,7 @@ func checkWorkDir(errs FieldErrors, platform PlatformName, dir string) {
 	case dir == "" && platform == PlatformLocal:
 		errs.Add("workDir", "Enter the folder where Nextflow keeps its work.")
 	case platform == PlatformLocal:
-		if !strings.HasPrefix(dir, "/") || strings.ContainsAny(dir, "\x00\n") || strings.Contains(dir+"/", "/../") {
+		if !strings.HasPrefix(dir, "/") || strings.ContainsAny(dir, "\x00\n") || !utf8.ValidString(dir) || strings.Contains(dir+"/", "/../") {
 			errs.Add("workDir", "On this host the work directory is an absolute path, such as /data/work.")
 		}
 	case platform == PlatformAWSCloud:

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -44,6 +45,13 @@ type Launch struct {
 	TimeLimit int `json:"timeLimit,omitempty"`
 	// RelaunchInterrupted launches the run again, and resumes it, when its platform takes the machine away.
 	RelaunchInterrupted bool `json:"relaunchInterrupted,omitempty"`
+	// UserSecrets and WorkspaceSecrets name the pipeline secrets that the run is given: of who launches it, and of the workspace.
+	// Of two with one name the user's own counts.
+	UserSecrets      []string `json:"userSecrets,omitempty"`
+	WorkspaceSecrets []string `json:"workspaceSecrets,omitempty"`
+	// LabelIDs are the labels that the run, or the saved pipeline, is to have. They are not kept here: they can be changed later, and
+	// are read by db's Labels methods. nil: those that it has stay.
+	LabelIDs []int64 `json:"-"`
 }
 
 var (
@@ -92,6 +100,8 @@ func (l *Launch) Clean() error {
 	checkTextSize(errs, "preRunScript", l.PreRunScript)
 	checkTextSize(errs, "postRunScript", l.PostRunScript)
 	checkEnvironment(errs, "environment", l.Environment)
+	checkSecretNames(errs, "userSecrets", l.UserSecrets)
+	checkSecretNames(errs, "workspaceSecrets", l.WorkspaceSecrets)
 	if l.SessionID != "" && !sessionPattern.MatchString(l.SessionID) {
 		errs.Add("sessionId", "This is not a Nextflow session id.")
 	}
@@ -127,6 +137,7 @@ func (l *Launch) trim() {
 	for _, s := range []*string{&l.ParamsText, &l.ConfigText, &l.PreRunScript, &l.PostRunScript} {
 		*s = strings.ReplaceAll(*s, "\r\n", "\n") // browsers send CRLF, bash chokes on it
 	}
+	l.UserSecrets, l.WorkspaceSecrets = distinct(l.UserSecrets), distinct(l.WorkspaceSecrets)
 }
 
 func checkPipeline(errs FieldErrors, pipeline string) {
@@ -137,7 +148,7 @@ func checkPipeline(errs FieldErrors, pipeline string) {
 	case utf8.RuneCountInString(pipeline) > MaxPipelineLength:
 		errs.Add("pipeline", "Use at most %d characters.", MaxPipelineLength)
 	case strings.HasPrefix(pipeline, "/"):
-		if strings.ContainsAny(pipeline, "\x00\n\r") {
+		if strings.ContainsAny(pipeline, "\x00\n\r") || !utf8.ValidString(pipeline) {
 			errs.Add("pipeline", "%s", hint)
 		}
 	case strings.Contains(pipeline, "://"):
@@ -154,7 +165,7 @@ func checkPipeline(errs FieldErrors, pipeline string) {
 
 func checkMainScript(errs FieldErrors, script string) {
 	outside := path.IsAbs(script) || strings.HasPrefix(path.Clean(script), "..")
-	if outside || strings.HasPrefix(script, "-") || strings.ContainsAny(script, "\x00\n\r") {
+	if outside || strings.HasPrefix(script, "-") || strings.ContainsAny(script, "\x00\n\r") || !utf8.ValidString(script) {
 		errs.Add("mainScript", "The main script is a path inside the pipeline's repository.")
 	}
 	if utf8.RuneCountInString(script) > MaxPipelineLength {
@@ -177,6 +188,9 @@ func checkTextSize(errs FieldErrors, field, text string) {
 	if len(text) > MaxLaunchText {
 		errs.Add(field, "This is %d KiB; at most %d KiB are taken.", len(text)>>10, MaxLaunchText>>10)
 	}
+	if !utf8.ValidString(text) {
+		errs.Add(field, notUTF8)
+	}
 	if strings.ContainsRune(text, 0) {
 		errs.Add(field, "This holds a NUL character, which no script or configuration may.")
 	}
@@ -195,6 +209,8 @@ func checkEnvironment(errs FieldErrors, field string, env []Env) {
 			errs.Add(field, "%s is set by Wherry itself and cannot be changed.", e.Name)
 		case seen[e.Name]:
 			errs.Add(field, "%s is set twice.", e.Name)
+		case !utf8.ValidString(e.Value):
+			errs.Add(field, "The value of %s is not UTF-8 text.", e.Name)
 		case strings.ContainsRune(e.Value, 0):
 			errs.Add(field, "The value of %s holds a NUL character, which no variable may.", e.Name)
 		case len(e.Value) > MaxLaunchText:
@@ -216,7 +232,7 @@ func ParseEnvironment(text string) ([]Env, error) {
 		if !ok {
 			return nil, Errorf(CodeInvalid, "Line %d has no “=”: write NAME=value, one a line.", i+1)
 		}
-		env = append(env, Env{Name: strings.TrimSpace(name), Value: value})
+		env = append(env, Env{Name: strings.TrimSpace(name), Value: strings.TrimRight(value, "\r")}) // written again, one at the end would be a part of the line end
 	}
 	return env, nil
 }
@@ -260,6 +276,7 @@ func RelaunchOf(r Run, resume bool) Launch {
 	}
 	l.Environment = append([]Env(nil), l.Environment...)
 	l.ConfigProfiles = append([]string(nil), l.ConfigProfiles...)
+	l.UserSecrets, l.WorkspaceSecrets = slices.Clone(l.UserSecrets), slices.Clone(l.WorkspaceSecrets)
 	return l
 }
 

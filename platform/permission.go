@@ -1,5 +1,10 @@
 package platform
 
+import (
+	"maps"
+	"slices"
+)
+
 // Role is what a user may do in one workspace. The names are those of the API.
 type Role string
 
@@ -27,6 +32,10 @@ const (
 	SignedIn Permission = "signed-in"
 	// ByAgent is for the agent of one machine, by its key.
 	ByAgent Permission = "by-agent"
+	// ByClient is for the agent of one machine by its key, and for a user by an access token.
+	ByClient Permission = "by-client"
+	// AdministerPortal is for users who administer the whole portal (User.Admin).
+	AdministerPortal Permission = "portal:administer"
 
 	ViewRuns         Permission = "runs:view"
 	LaunchRuns       Permission = "runs:launch"
@@ -41,8 +50,17 @@ const (
 	ConnectToStudios Permission = "studios:connect"
 	EditStudios      Permission = "studios:edit"
 	ManageLimits     Permission = "limits:manage"
+	ViewSecrets      Permission = "secrets:view"
+	EditSecrets      Permission = "secrets:edit"
+	ViewLabels       Permission = "labels:view"
+	EditLabels       Permission = "labels:edit"
+	ViewMembers      Permission = "members:view"
 	ManageMembers    Permission = "members:manage"
 	ManageWorkspace  Permission = "workspace:manage"
+
+	ViewOrganization   Permission = "organization:view"
+	ManageOrganization Permission = "organization:manage"
+	ViewAudit          Permission = "audit:view"
 )
 
 // permissions is the one table of who may do what in a workspace.
@@ -60,14 +78,29 @@ var permissions = map[Permission][]Role{
 	EditStudios:      {RoleOwner, RoleAdmin, RoleMaintain},
 	ConnectToStudios: {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect},
 	ManageLimits:     {RoleOwner, RoleAdmin},
+	ViewSecrets:      {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch},
+	EditSecrets:      {RoleOwner, RoleAdmin, RoleMaintain},
+	ViewLabels:       {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect, RoleView},
+	EditLabels:       {RoleOwner, RoleAdmin, RoleMaintain},
+	ViewMembers:      {RoleOwner, RoleAdmin, RoleMaintain, RoleLaunch, RoleConnect, RoleView},
 	ManageMembers:    {RoleOwner, RoleAdmin},
 	ManageWorkspace:  {RoleOwner},
 }
 
-// Known tells whether p stands in the table, or is one of the three that need no role.
+// organizationPermissions is the same for organizations.
+var organizationPermissions = map[Permission][]OrgRole{
+	ViewOrganization:   {OrgOwner, OrgMember},
+	ManageOrganization: {OrgOwner},
+	ViewAudit:          {OrgOwner},
+}
+
+// Known tells whether p stands in a table, or is one of those that need no role.
 func (p Permission) Known() bool {
-	_, ok := permissions[p]
-	return ok || p == Public || p == SignedIn || p == ByAgent
+	switch p {
+	case Public, SignedIn, ByAgent, ByClient, AdministerPortal:
+		return true
+	}
+	return p.InWorkspace() || p.InOrganization()
 }
 
 // InWorkspace tells whether p is asked of a member of a workspace.
@@ -76,12 +109,36 @@ func (p Permission) InWorkspace() bool {
 	return ok
 }
 
-// Can tells whether the role includes a permission in its workspace.
-func (r Role) Can(p Permission) bool {
-	for _, role := range permissions[p] {
-		if role == r {
-			return true
-		}
-	}
-	return false
+// InOrganization tells whether p is asked of a member of an organization.
+func (p Permission) InOrganization() bool {
+	_, ok := organizationPermissions[p]
+	return ok
 }
+
+// WorkspacePermissions lists the permissions that are asked in a workspace, by name.
+func WorkspacePermissions() []Permission { return slices.Sorted(maps.Keys(permissions)) }
+
+// OrganizationPermissions lists the permissions that are asked in an organization, by name.
+func OrganizationPermissions() []Permission {
+	return slices.Sorted(maps.Keys(organizationPermissions))
+}
+
+// Can tells whether the role includes a permission in its workspace.
+func (r Role) Can(p Permission) bool { return slices.Contains(permissions[p], r) }
+
+// Known tells whether r is a role of workspaces.
+func (r Role) Known() bool { return slices.Contains(Roles, r) }
+
+// OrgRole is what a user is in an organization. The names are those of the API.
+type OrgRole string
+
+// The roles in an organization. An owner has the role of owner in each of its workspaces.
+const (
+	OrgOwner  OrgRole = "owner"
+	OrgMember OrgRole = "member"
+	// OrgCollaborator is in some of its workspaces, and no member.
+	OrgCollaborator OrgRole = "collaborator"
+)
+
+// Can tells whether the role includes a permission in its organization.
+func (r OrgRole) Can(p Permission) bool { return slices.Contains(organizationPermissions[p], r) }

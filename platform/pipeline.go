@@ -33,9 +33,14 @@ func (p *Pipeline) Clean() error {
 		errs.Add("name", "Give the pipeline a name.")
 	case n > MaxPipelineNameLength:
 		errs.Add("name", "Use at most %d characters.", MaxPipelineNameLength)
+	case !plain(p.Name, ""):
+		errs.Add("name", notPlain)
 	}
-	if utf8.RuneCountInString(p.Description) > MaxDescriptionLength {
+	switch {
+	case utf8.RuneCountInString(p.Description) > MaxDescriptionLength:
 		errs.Add("description", "Use at most %d characters.", MaxDescriptionLength)
+	case !plain(p.Description, "\r\n\t"):
+		errs.Add("description", notPlain)
 	}
 	if err, ok := p.Launch.Clean().(FieldErrors); ok {
 		for field, message := range err {

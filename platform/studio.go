@@ -26,6 +26,7 @@ type Studio struct {
 	Created      time.Time
 	Updated      time.Time
 	Version      int64          // how often people have saved changes
+	LabelIDs     []int64        // that it is to have, where it is saved; nil: those that it has stay
 	Session      *StudioSession // the newest, filled in by reading; nil: it was never started
 }
 

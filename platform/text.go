@@ -17,4 +17,7 @@ func plain(text, also string) bool {
 	})
 }
 
+// notUTF8 is said of what no browser sends.
+const notUTF8 = "This is not UTF-8 text."
+
 const notPlain = "Leave out what cannot be seen: control characters, and those that turn the direction of text."

@@ -4,15 +4,12 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Limits of what people enter about users and places, in characters.
 const (
-	MinPasswordLength = 10
-	MaxPasswordLength = 256
-	MaxNameLength     = 100
-	MaxEmailLength    = 254 // RFC 5321
+	MaxNameLength  = 100
+	MaxEmailLength = 254 // RFC 5321
 )
 
 // User is a person who can sign in.
@@ -22,6 +19,17 @@ type User struct {
 	Email        string // unique, lower case
 	PasswordHash string // argon2id in PHC form; empty for someone who signs in by link only
 	Created      time.Time
+	Admin        bool      // administers the portal
+	Disabled     time.Time // since then nobody comes in as this user; zero: they may
+}
+
+// UserAccount is a user as who administers the portal sees them.
+type UserAccount struct {
+	User          User
+	LastSeen      time.Time // by a session or an access token that is still kept; zero: not known
+	SecondFactor  bool
+	Sessions      int      // that have not ended
+	Organizations []string // each with the role there
 }
 
 // Organization owns workspaces.
@@ -45,6 +53,16 @@ type Member struct {
 	Workspace Workspace
 	Role      Role
 }
+
+// OrganizationMember is a user as one organization sees them.
+type OrganizationMember struct {
+	User         User
+	Organization Organization
+	Role         OrgRole
+}
+
+// Can tells whether the member's role includes a permission in the organization.
+func (m OrganizationMember) Can(p Permission) bool { return m.Role.Can(p) }
 
 // Can tells whether the member's role includes a permission.
 func (m Member) Can(p Permission) bool { return m.Role.Can(p) }
@@ -70,13 +88,13 @@ func (s *SetUp) Clean() error {
 	s.Organization = strings.TrimSpace(s.Organization)
 	s.Workspace = strings.TrimSpace(s.Workspace)
 	errs := FieldErrors{}
-	if !emailForm.MatchString(s.Email) || len(s.Email) > MaxEmailLength {
-		errs.Add("email", "Enter an e-mail address such as ada@example.org.")
+	if err := CheckEmail(s.Email); err != nil {
+		errs.Add("email", "%s", err.Error())
 	}
 	checkPlaceName(errs, "userName", s.UserName)
 	checkPlaceName(errs, "organization", s.Organization)
 	checkPlaceName(errs, "workspace", s.Workspace)
-	if err := CheckPassword(s.Password); err != nil {
+	if err := CheckPassword(s.Password, s.UserName, s.Email, s.Organization, s.Workspace); err != nil {
 		errs.Add("password", "%s", err.Error())
 	}
 	return errs.OrNil()
@@ -88,13 +106,13 @@ func checkPlaceName(errs FieldErrors, field, name string) {
 	}
 }
 
-// CheckPassword tells what is wrong with a new password. Length is the only rule (NIST SP 800-63B).
-func CheckPassword(password string) error {
-	switch n := utf8.RuneCountInString(password); {
-	case n < MinPasswordLength:
-		return Errorf(CodeInvalid, "Use at least %d characters.", MinPasswordLength)
-	case n > MaxPasswordLength:
-		return Errorf(CodeInvalid, "Use at most %d characters.", MaxPasswordLength)
+// CheckEmail tells what is wrong with an e-mail address, which was trimmed and is in lower case.
+func CheckEmail(email string) error {
+	if !emailForm.MatchString(email) || !plain(email, "") || len(email) > MaxEmailLength {
+		return Errorf(CodeInvalid, "Enter an e-mail address such as ada@example.org.")
 	}
 	return nil
 }
+
+// IsUserName tells whether a text has the form of a user name.
+func IsUserName(s string) bool { return placeName.MatchString(s) }

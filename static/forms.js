@@ -17,6 +17,12 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = text; }, 2000);
 });
 
+// [data-show-password="#id"] is a tick that shows what is typed into a field for passwords.
+document.addEventListener("change", (event) => {
+  const field = event.target.matches?.("[data-show-password]") && document.querySelector(event.target.dataset.showPassword);
+  if (field) field.type = event.target.checked ? "text" : "password";
+});
+
 // [data-show-if="name=value other"] is shown while the field `name` has that value (or one of several: name=a|b) and the field
 // `other` has any.
 function holds(form, condition) {
@@ -100,6 +106,7 @@ document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.suc
 function prepare(root) {
   for (const form of document.querySelectorAll("form")) showWhatFits(form);
   for (const list of root.querySelectorAll("[data-choices-for]")) tick(list);
+  for (const box of root.querySelectorAll("[data-show-password]")) box.closest("label").hidden = false;
 }
 prepare(document);
 document.addEventListener("htmx:load", (event) => prepare(event.target));

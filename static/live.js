@@ -113,6 +113,11 @@ addEventListener("pageshow", (event) => { if (event.persisted && url) open(); })
 
 if (url && !document.querySelector("log-view")) open();
 
+// What a page fetches because something has changed is no sign that anybody is there, and keeps no session alive.
+body.addEventListener("htmx:configRequest", (event) => {
+  if (event.detail.triggeringEvent?.type.startsWith("live-")) event.detail.headers["Wherry-By-Itself"] = "1";
+});
+
 // Times that pass: [data-since] shows how long something goes on already, and [data-ago] how long ago a moment was.
 function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));

@@ -14,6 +14,7 @@ type ComputeEnvForm struct {
 	Credentials []platform.Credentials
 	Regions     []Region
 	Errors      platform.FieldErrors
+	Picker      LabelPicker
 	Unchecked   bool // AWS did not answer: offer to save without the check
 
 	// As typed.

@@ -27,6 +27,7 @@ type StudioForm struct {
 	Running   int                 // Studios of the workspace that run, or are on their way
 	From      platform.Checkpoint // that a new Studio begins with; the zero value: none
 	Copy      bool                // the settings are those of another Studio
+	Labels    LabelPicker
 	Errors    platform.FieldErrors
 
 	// As typed.

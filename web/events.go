@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ type stream struct {
 
 // events streams what changes, as server-sent events:
 //
-//	change  {"run": "…", "studio": "…", "kind": "run|tasks|machine|studio|pipelines|compute-envs"}
+//	change  {"run": "…", "studio": "…", "kind": "run|tasks|machine|studio|pipelines|compute-envs|members"}
 //	log     {"stream": "…", "first": 0, "lines": […], "total": 1, "partial": false}
 //	reset   too much was missed: load the page again
 //
@@ -173,6 +174,11 @@ func (st *stream) sendChanges() error {
 		st.at.Change = upTo
 		return st.send("reset", struct{}{})
 	}
+	if slices.ContainsFunc(changes, func(c platform.Change) bool { return c.Kind == platform.ChangeMembers }) {
+		if err := st.stillAllowed(); err != nil {
+			return err
+		}
+	}
 	var list []changeEvent
 	seen := map[changeEvent]bool{}
 	for _, change := range changes {
@@ -224,7 +230,7 @@ func (st *stream) stillAllowed() error {
 	member, ctx := handlers.Member(st.c), st.c.Request().Context()
 	cookie, err := st.c.Cookie(st.sessions.name())
 	if err == nil {
-		_, err = st.DB.Session(ctx, platform.HashToken(cookie.Value), time.Now())
+		_, err = st.DB.LookAtSession(ctx, platform.HashToken(cookie.Value), time.Now())
 	}
 	if err == nil {
 		member, err = st.DB.Member(ctx, member.User.ID, member.Workspace.Organization.Name, member.Workspace.Name)

@@ -33,9 +33,9 @@ type client struct {
 	logs        chan struct{} // like wake, for the logs of the run or Studio
 }
 
-// follows tells whether a change is of what the page shows.
+// follows tells whether a change is of what the page shows, or of who may see it.
 func (c *client) follows(change platform.Change) bool {
-	return c.workspaceID == change.WorkspaceID && (c.of == "" || c.of == change.RunID || c.of == change.StudioID)
+	return c.workspaceID == change.WorkspaceID && (c.of == "" || c.of == change.RunID || c.of == change.StudioID || change.Kind == platform.ChangeMembers)
 }
 
 // windowKey names a window on a log that many pages ask for at once.

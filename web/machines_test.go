@@ -26,6 +26,7 @@ func (s *site) exec(query string, args ...any) {
 // as gives the owner another role.
 func (s *site) as(role platform.Role) {
 	s.t.Helper()
+	s.exec(`UPDATE organization_members SET role = 'member'`) // an owner of the organization is owner of all its workspaces
 	s.exec(`UPDATE participants SET role = ?`, role)
 }
 

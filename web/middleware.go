@@ -23,6 +23,11 @@ func securityHeaders(https bool) echo.MiddlewareFunc {
 			h.Set("X-Content-Type-Options", "nosniff")
 			h.Set("Referrer-Policy", "same-origin")
 			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+			h.Set("Cross-Origin-Resource-Policy", "same-origin")
+			h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+			if strings.Contains(c.Request().URL.Path, "/reports/") {
+				h.Set("X-Frame-Options", "SAMEORIGIN") // a report is shown in a frame of its page
+			}
 			h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 			if https {
 				h.Set("Strict-Transport-Security", "max-age=31536000")

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -12,9 +13,11 @@ import (
 	"wherry/platform"
 )
 
-// allow lets only those through to a route who have the permission that it declares.
+// allow lets only those through to a route who have the permission that it declares, and says to the audit log who they are.
 func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.countKnown(p, next)
 	return func(c echo.Context) error {
+		actAs(c, platform.Actor{Kind: platform.ActorNobody})
 		switch {
 		case p == platform.ByAgent:
 			return s.asAgent(c, next)
@@ -23,9 +26,28 @@ func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.Handle
 				return err
 			}
 			return next(c)
+		case strings.HasPrefix(c.Request().URL.Path, "/api/"):
+			return s.asClient(c, p, next)
 		}
 		return s.asUser(c, p, next)
 	}
+}
+
+// actAs says who does what the request does.
+func actAs(c echo.Context, a platform.Actor) {
+	a.Address, a.UserAgent, a.Request = c.RealIP(), c.Request().UserAgent(), c.Response().Header().Get(echo.HeaderXRequestID)
+	ctx := platform.WithActor(c.Request().Context(), a)
+	c.SetRequest(c.Request().WithContext(platform.WithPurpose(ctx, purpose(c.Request().URL.Path))))
+}
+
+// purpose is for what a request uses credentials, as the audit log tells it: the page's thing, such as "runs/3kq…", and not every
+// file of it.
+func purpose(path string) string {
+	if _, in, ok := strings.Cut(path, "/workspaces/"); ok {
+		_, path, _ = strings.Cut(in, "/")
+	}
+	parts := strings.SplitN(strings.Trim(path, "/"), "/", 3)
+	return platform.Shorten(strings.Join(parts[:min(len(parts), 2)], "/"), 200)
 }
 
 // findUser looks who is signed in, if anyone.
@@ -34,11 +56,14 @@ func (s *Server) findUser(c echo.Context) error {
 	if err != nil || session.IsNew {
 		return err
 	}
-	user, err := s.DB.UserByID(c.Request().Context(), session.Values[valueUser].(int64))
-	if err != nil {
+	about := session.Values[valueSession].(platform.Session)
+	user, err := s.DB.UserByID(c.Request().Context(), about.UserID)
+	if err != nil || !user.Disabled.IsZero() {
 		return err
 	}
-	handlers.SetUser(c, user, session.Values[valueCSRF].(string))
+	handlers.SetUser(c, user, about.CSRF)
+	handlers.SetSession(c, about)
+	actAs(c, platform.Actor{Kind: platform.ActorUser, UserID: user.ID, UserName: user.UserName})
 	return nil
 }
 
@@ -53,8 +78,29 @@ func (s *Server) asUser(c echo.Context, p platform.Permission, next echo.Handler
 	if err := checkCSRF(c); err != nil {
 		return err
 	}
-	if p.InWorkspace() {
-		member, err := s.DB.Member(c.Request().Context(), user.ID, c.Param("organization"), c.Param("workspace"))
+	if err := s.permit(c, user, p); err != nil {
+		return err
+	}
+	return next(c)
+}
+
+// permit asks whether the user has the permission, where the request's path, or the API's workspaceId, says.
+func (s *Server) permit(c echo.Context, user platform.User, p platform.Permission) error {
+	ctx := c.Request().Context()
+	switch {
+	case p == platform.AdministerPortal && !user.Admin:
+		return platform.Errorf(platform.CodeForbidden, "Only who administers this portal may do this. Whoever operates it can make somebody an administrator.")
+	case p.InOrganization():
+		member, err := s.DB.OrganizationMember(ctx, user.ID, c.Param("organization"))
+		if err != nil {
+			return err
+		}
+		if !member.Can(p) {
+			return platform.Errorf(platform.CodeForbidden, "Your role in this organization, %s, does not include this (%s). Ask an owner of the organization.", member.Role, p)
+		}
+		handlers.SetOrganizationMember(c, member)
+	case p.InWorkspace():
+		member, err := s.member(c, user.ID)
 		if err != nil {
 			return err
 		}
@@ -63,7 +109,48 @@ func (s *Server) asUser(c echo.Context, p platform.Permission, next echo.Handler
 		}
 		handlers.SetMember(c, member)
 	}
+	return nil
+}
+
+func (s *Server) member(c echo.Context, userID int64) (platform.Member, error) {
+	if name := c.Param("workspace"); name != "" {
+		return s.DB.Member(c.Request().Context(), userID, c.Param("organization"), name)
+	}
+	id, err := strconv.ParseInt(c.QueryParam("workspaceId"), 10, 64)
+	if err != nil {
+		return platform.Member{}, platform.Errorf(platform.CodeInvalid, "Name a workspace: workspaceId is missing in the address, or is no number.")
+	}
+	return s.DB.MemberOf(c.Request().Context(), userID, id)
+}
+
+// asClient lets a user through by an access token. A client of the API has no cookie, and so needs no CSRF token.
+func (s *Server) asClient(c echo.Context, p platform.Permission, next echo.HandlerFunc) error {
+	token := bearer(c.Request())
+	if token == "" {
+		return unauthorized(c, "Send an access token: Authorization: Bearer TOKEN. Your account page makes one.")
+	}
+	ctx := c.Request().Context()
+	user, name, err := s.DB.UserByToken(ctx, platform.HashToken(token), c.RealIP())
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		if p == platform.ByClient {
+			return s.asAgent(c, next)
+		}
+		return unauthorized(c, "This access token is not known, was revoked, or has expired.")
+	}
+	if err != nil {
+		return err
+	}
+	handlers.SetUser(c, user, "")
+	actAs(c, platform.Actor{Kind: platform.ActorUser, UserID: user.ID, UserName: user.UserName, Token: name})
+	if err := s.permit(c, user, p); err != nil {
+		return err
+	}
 	return next(c)
+}
+
+func unauthorized(c echo.Context, message string) error {
+	c.Response().Header().Set("WWW-Authenticate", `Bearer realm="wherry"`)
+	return platform.Errorf(platform.CodeUnauthorized, "%s", message)
 }
 
 // checkCSRF wants the session's token with every request that changes something.
@@ -84,10 +171,9 @@ func checkCSRF(c echo.Context) error {
 
 // asAgent lets the agent through whose key the request carries. A machine whose work is over has nothing more to say.
 func (s *Server) asAgent(c echo.Context, next echo.HandlerFunc) error {
-	key := agentKey(c.Request())
+	key := bearer(c.Request())
 	if key == "" {
-		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="wherry"`)
-		return platform.Errorf(platform.CodeUnauthorized, "This address is for agents, with the key of their machine.")
+		return unauthorized(c, "This address is for agents, with the key of their machine.")
 	}
 	m, err := s.DB.MachineByKey(c.Request().Context(), platform.HashToken(key))
 	if err != nil {
@@ -97,13 +183,14 @@ func (s *Server) asAgent(c echo.Context, next echo.HandlerFunc) error {
 		return platform.Errorf(platform.CodeGone, "This machine's work is over.")
 	}
 	handlers.SetMachine(c, m)
+	actAs(c, platform.Actor{Kind: platform.ActorAgent, UserName: m.ID})
 	requestOf(c.Request().Context()).run = m.RunID
 	return next(c)
 }
 
-// agentKey reads the key from "Bearer KEY", or from Basic authentication as user "@token", which is how the nf-tower
+// bearer reads an access token, or an agent's key, from "Bearer KEY", or from Basic authentication as user "@token", which is how the nf-tower
 // plugin sends a token that is no JWT.
-func agentKey(r *http.Request) string {
+func bearer(r *http.Request) string {
 	header := r.Header.Get("Authorization")
 	if key, ok := strings.CutPrefix(header, "Bearer "); ok {
 		return key

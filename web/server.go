@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"wherry/db"
 	"wherry/handlers"
 	"wherry/handlers/api"
+	"wherry/platform"
 	"wherry/web/studios"
 )
 
@@ -38,14 +40,21 @@ type Server struct {
 	Hub   *Hub
 	Pages *handlers.Handlers
 	API   *api.API
-	HTTPS bool // the portal's address begins with https
+	HTTPS bool   // the portal's address begins with https
+	URL   string // the portal's address, to which plain HTTP is sent on
 	Log   *slog.Logger
+	// TrustedProxies are those whose word about where a request comes from counts.
+	TrustedProxies []netip.Prefix
 	// Studios answers on the Studios' own origins; nil: there are none.
 	Studios *studios.Studios
 
 	Monitor Monitor
 
-	sessions *sessionStore
+	// reached answers for the handlers of all routes where it is set: tests see by it who gets as far as a handler.
+	reached             func(Route) echo.HandlerFunc
+	sessions            *sessionStore
+	limits              *limits
+	bodyTime, pieceTime time.Duration
 }
 
 // Handler returns the server's routes behind its middleware, and beside them the Studios' own origins. It completes s.Pages with
@@ -55,15 +64,20 @@ func (s *Server) Handler() http.Handler {
 	if s.Studios == nil {
 		s.Studios = studios.New(studios.Config{DB: s.DB, Log: s.Log})
 	}
-	s.Pages.BeginSession, s.Pages.EndSession = s.sessions.begin, s.sessions.end
+	s.Pages.BeginSession, s.Pages.RenewSession, s.Pages.EndSession = s.sessions.begin, s.sessions.renew, s.sessions.end
+	s.Pages.HTTPS = s.HTTPS
 	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
 	s.Monitor.begin(s.Hub)
+	s.limits, s.bodyTime, s.pieceTime = newLimits(&s.Monitor), bodyTime, pieceTime
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS))
+	e.IPExtractor = clientAddress(s.TrustedProxies)
+	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS), s.inTime, s.countStrangers)
 	for _, r := range s.routes() {
+		if s.reached != nil {
+			r.Handler = s.reached(r)
+		}
 		e.Add(r.Method, r.Path, s.allow(r.Permission, r.Handler), middleware.BodyLimit(r.bodyLimit()))
 		if r.Method == http.MethodGet && !r.stream() {
 			e.HEAD(r.Path, s.allow(r.Permission, r.Handler)) // monitors ask so; net/http leaves the body away
@@ -73,9 +87,9 @@ func (s *Server) Handler() http.Handler {
 		if err := s.findUser(c); err != nil {
 			return err
 		}
-		return echo.ErrNotFound
+		return s.countKnown(platform.Public, func(echo.Context) error { return echo.ErrNotFound })(c)
 	})
-	return s.Studios.Beside(crossOriginProtection(e))
+	return s.bounded(s.Studios.Beside(crossOriginProtection(e)))
 }
 
 // crossOriginProtection refuses requests that another site's page makes a browser send (Sec-Fetch-Site, Origin), also
@@ -116,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // ServeStudios answers requests on the listener of the one origin that Studios share where they have no names of their own. It
 // comes after Handler or Serve.
 func (s *Server) ServeStudios(ctx context.Context, listener net.Listener) error {
-	return s.serve(ctx, listener, s.Studios.Shared())
+	return s.serve(ctx, listener, s.bounded(s.Studios.Shared()))
 }
 
 func (s *Server) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -16,9 +17,8 @@ const cookieName = "wherry_session"
 
 // Values of a gorilla session.
 const (
-	valueUser  = "user" // int64
-	valueCSRF  = "csrf" // string
-	valueToken = "token"
+	valueSession = "session" // platform.Session
+	valueToken   = "token"   // string
 )
 
 // sessionStore keeps sessions on the server, behind gorilla's interface: the cookie holds a random token, the database
@@ -26,6 +26,22 @@ const (
 type sessionStore struct {
 	db     *db.DB
 	secure bool // the portal is reached by https
+}
+
+// maxUserAgent bounds what is kept of what a browser says of itself, in bytes.
+const maxUserAgent = 300
+
+// byItself tells whether a page asks by itself, as open pages do that follow the portal: nobody need be there, and the session is not
+// prolonged. static/live.js says so of what it fetches.
+func byItself(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/events") || r.Header.Get("Wherry-By-Itself") != ""
+}
+
+func (s *sessionStore) times() platform.SessionTimes {
+	if s.db.SessionTimes == (platform.SessionTimes{}) {
+		return platform.DefaultSessionTimes
+	}
+	return s.db.SessionTimes
 }
 
 var _ sessions.Store = (*sessionStore)(nil)
@@ -47,12 +63,16 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 	session := sessions.NewSession(s, name)
 	session.IsNew = true
 	session.Options = &sessions.Options{Path: "/", HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
-		MaxAge: int(db.SessionLimit / time.Second)}
+		MaxAge: int(s.times().Limit / time.Second)}
 	cookie, err := r.Cookie(name)
 	if err != nil {
 		return session, nil
 	}
-	saved, err := s.db.Session(r.Context(), platform.HashToken(cookie.Value), time.Now())
+	read := s.db.Session
+	if byItself(r) {
+		read = s.db.LookAtSession
+	}
+	saved, err := read(r.Context(), platform.HashToken(cookie.Value), time.Now())
 	if platform.ErrorCode(err) == platform.CodeNotFound {
 		return session, nil
 	}
@@ -60,7 +80,7 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 		return session, err
 	}
 	session.IsNew = false
-	session.Values[valueToken], session.Values[valueUser], session.Values[valueCSRF] = cookie.Value, saved.UserID, saved.CSRF
+	session.Values[valueToken], session.Values[valueSession] = cookie.Value, saved
 	return session, nil
 }
 
@@ -77,10 +97,10 @@ func (s *sessionStore) Save(r *http.Request, w http.ResponseWriter, session *ses
 		return nil
 	}
 	token, now := platform.NewToken(), time.Now()
-	user, _ := session.Values[valueUser].(int64)
-	err := s.db.AddSession(r.Context(), platform.HashToken(token), db.Session{UserID: user, CSRF: platform.NewToken(),
-		Created: now, Seen: now, Expires: now.Add(db.SessionIdle)})
-	if err != nil {
+	begun, _ := session.Values[valueSession].(platform.Session)
+	begun.ID, begun.CSRF, begun.Created, begun.Seen, begun.Confirmed = platform.NewID(), platform.NewToken(), now, now, now
+	begun.Expires = now.Add(min(s.times().Idle, s.times().Limit))
+	if err := s.db.AddSession(r.Context(), platform.HashToken(token), begun); err != nil {
 		return err
 	}
 	http.SetCookie(w, sessions.NewCookie(session.Name(), token, session.Options))
@@ -88,13 +108,37 @@ func (s *sessionStore) Save(r *http.Request, w http.ResponseWriter, session *ses
 }
 
 // begin signs a user in.
-func (s *sessionStore) begin(c echo.Context, userID int64) error {
+func (s *sessionStore) begin(c echo.Context, userID int64, how platform.SignInMethod) error {
 	session, err := s.Get(c.Request(), s.name())
 	if err != nil {
 		return err
 	}
-	session.Values[valueUser] = userID
+	user, err := s.db.UserByID(c.Request().Context(), userID)
+	if err != nil {
+		return err
+	}
+	actAs(c, platform.Actor{Kind: platform.ActorUser, UserID: user.ID, UserName: user.UserName})
+	session.Values[valueSession] = platform.Session{UserID: userID, Method: how, Address: c.RealIP(), UserAgent: platform.Shorten(c.Request().UserAgent(), maxUserAgent)}
 	return session.Save(c.Request(), c.Response())
+}
+
+// renew gives the browser's session another token, because it was just proved who is there, or what it may do has changed.
+func (s *sessionStore) renew(c echo.Context) error {
+	session, err := s.Get(c.Request(), s.name())
+	if err != nil {
+		return err
+	}
+	old, ok := session.Values[valueToken].(string)
+	if !ok {
+		return platform.Errorf(platform.CodeUnauthorized, "You are signed out. Sign in again.")
+	}
+	token := platform.NewToken()
+	if err := s.db.RenewSession(c.Request().Context(), platform.HashToken(old), platform.HashToken(token), time.Now()); err != nil {
+		return err
+	}
+	session.Values[valueToken] = token
+	http.SetCookie(c.Response(), sessions.NewCookie(session.Name(), token, session.Options))
+	return nil
 }
 
 // end signs the browser out.

@@ -19,7 +19,7 @@ func (s *Server) openStudio(c echo.Context, studio platform.Studio) (string, err
 	if !ok {
 		return "", platform.Errorf(platform.CodeUnauthorized, "Sign in to open a Studio.")
 	}
-	return s.Studios.Ticket(studio, session.Values[valueUser].(int64), platform.HashToken(token), c.QueryParam("way"))
+	return s.Studios.Ticket(studio, session.Values[valueSession].(platform.Session).UserID, platform.HashToken(token), c.QueryParam("way"))
 }
 
 // tunnel takes the tunnel of a Studio's agent. Its answer lasts as long as the tunnel.

@@ -149,7 +149,7 @@ func (a *AWS) machineTags(l *launching) []platform.Label {
 	for i := range tags {
 		tags[i].Value = tagValue(tags[i].Value)
 	}
-	return append(tags, l.env.Config.ResourceLabels...)
+	return append(tags, platform.MachineTags(l.env.Config.ResourceLabels, l.req.Tags)...)
 }
 
 // tagValue keeps to the characters that EC2 takes in every case

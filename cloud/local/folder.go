@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wherry/platform"
 )
 
 // Files in a machine's folder. The folder stays after the machine's end: its small files keep it from ever being started
@@ -130,7 +132,11 @@ type end struct {
 	At     time.Time `json:"at"`
 }
 
+// writeEnd writes down that the machine has ended. An agent that was killed could not remove the run's secrets.
 func (f folder) writeEnd(reason string) error {
+	if err := os.RemoveAll(f.path(platform.SecretsFolder)); err != nil {
+		return err
+	}
 	text, err := json.Marshal(end{reason, time.Now().UTC()})
 	if err != nil {
 		return err

@@ -241,10 +241,8 @@ func (l *Local) Recover(_ context.Context, _ platform.ComputeEnv, req cloud.Reco
 	return cloud.ReadKept(func(name string, offset int64) (io.ReadCloser, error) {
 		path := filepath.Join(req.WorkDir, filepath.FromSlash(req.Folder), name)
 		switch name {
-		case cloud.KeptLog(platform.LogOutput):
-			path = f.path("stdout.log")
-		case cloud.KeptLog(platform.LogNextflow):
-			path = f.path(filepath.Join("launch", ".nextflow.log"))
+		case cloud.KeptLog(platform.LogOutput), cloud.KeptLog(platform.LogNextflow):
+			path = f.path(name) // masked; Nextflow's own is not
 		}
 		file, err := os.Open(path)
 		if err != nil {

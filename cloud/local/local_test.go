@@ -347,3 +347,19 @@ func TestWhatAStudiosAgentKeptIsReadBack(t *testing.T) {
 		t.Errorf("while the machine goes on: %+v, %v", got, err)
 	}
 }
+
+// TestAMachinesSecretsEndWithIt has an agent that was killed before it could remove them.
+func TestAMachinesSecretsEndWithIt(t *testing.T) {
+	t.Parallel()
+	l, machine := New(Config{Dir: t.TempDir()}), platform.NewID()
+	store := filepath.Join(l.Dir, "machines", machine, platform.SecretsFolder, "store.json")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(store), 0o700), os.WriteFile(store, []byte("[]"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Terminate(t.Context(), platform.ComputeEnv{}, platform.Machine{ID: machine}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(store)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the machine's secrets are left: %v", err)
+	}
+}

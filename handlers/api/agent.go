@@ -30,7 +30,8 @@ func (a *API) Claim(c echo.Context) error {
 	if len(req.Key) < 40 { // what platform.NewToken makes has 43
 		return platform.Errorf(platform.CodeInvalid, "The agent's key is too short.")
 	}
-	m, err := a.claim(c.Request().Context(), req)
+	ctx := asMachine(c.Request().Context(), req.MachineID)
+	m, err := a.claim(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -42,6 +43,13 @@ func (a *API) Claim(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, spec)
+}
+
+// asMachine says to the audit log which machine asks, once its claim token was checked.
+func asMachine(ctx context.Context, machineID string) context.Context {
+	who := platform.ActorOf(ctx)
+	who.Kind, who.UserName = platform.ActorAgent, machineID
+	return platform.WithActor(ctx, who)
 }
 
 // claim waits a while for the work of a warm machine, which has none yet.
@@ -125,6 +133,9 @@ func (a *API) runSpec(ctx context.Context, m platform.Machine) (platform.Spec, e
 		EnvConfigText: platform.TaskEnvironmentConfig(env.Config.TaskEnvironment()) + env.Config.NextflowConfig, EnvPreRun: env.Config.PreRunScript, EnvPostRun: env.Config.PostRunScript,
 		Environment: platform.MergeEnv(env.Config.HeadEnvironment(), run.Launch.Environment)}
 	spec.Launch.RunName, spec.Launch.WorkDir = run.Name, run.WorkDir
+	if spec.PipelineSecrets, err = a.DB.UsePipelineSecrets(asMachine(ctx, m.ID), run); err != nil {
+		return spec, err
+	}
 	if env.Platform != platform.PlatformLocal {
 		spec.Cloud = env.CloudSpec()
 	}

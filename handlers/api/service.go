@@ -36,6 +36,9 @@ func (a *API) ServiceInfo(c echo.Context) error {
 // UserInfo tells a client whose token it has: of a run's token, who launched the run.
 func (a *API) UserInfo(c echo.Context) error {
 	ctx := c.Request().Context()
+	if u, ok := handlers.User(c); ok {
+		return c.JSON(http.StatusOK, map[string]any{"user": describeUser(u), "needConsent": false, "defaultWorkspaceId": nil})
+	}
 	run, err := a.DB.AnyRun(ctx, handlers.Machine(c).RunID)
 	if err != nil {
 		return err
@@ -44,6 +47,9 @@ func (a *API) UserInfo(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, map[string]any{"user": map[string]any{"id": u.ID, "userName": u.UserName, "email": u.Email,
-		"dateCreated": u.Created.Format(time.RFC3339)}, "needConsent": false, "defaultWorkspaceId": run.WorkspaceID})
+	return c.JSON(http.StatusOK, map[string]any{"user": describeUser(u), "needConsent": false, "defaultWorkspaceId": run.WorkspaceID})
+}
+
+func describeUser(u platform.User) map[string]any {
+	return map[string]any{"id": u.ID, "userName": u.UserName, "email": u.Email, "dateCreated": u.Created.Format(time.RFC3339)}
 }

@@ -17,9 +17,14 @@ var (
 )
 
 // check asks the database whether a grant still says what is so: its sign-in session is there, its user is a member who may
-// connect, and the Studio runs. The Studio comes with errNotRunning too.
-func (s *Studios) check(ctx context.Context, g grant) (studio platform.Studio, m platform.Member, err error) {
-	session, err := s.DB.Session(ctx, g.Session, s.now())
+// connect, and the Studio runs. The Studio comes with errNotRunning too. A request to a Studio is a use of the sign-in session, and
+// keeps it alive (use); that a page is open is none.
+func (s *Studios) check(ctx context.Context, g grant, use bool) (studio platform.Studio, m platform.Member, err error) {
+	look := s.DB.LookAtSession
+	if use {
+		look = s.DB.Session
+	}
+	session, err := look(ctx, g.Session, s.now())
 	switch {
 	case platform.ErrorCode(err) == platform.CodeNotFound, err == nil && session.UserID != g.User:
 		return studio, m, errSignedOut

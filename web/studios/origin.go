@@ -116,6 +116,14 @@ func (o Origins) find(host string) (studioID string, ours bool) {
 	return id, true
 }
 
+// At is the address of the Studio that a host names, without a path; empty: it names none.
+func (o Origins) At(host string) string {
+	if id, ours := o.find(host); ours && id != "" {
+		return o.URL(id)
+	}
+	return ""
+}
+
 // isShared tells whether a request's Host header means the address that Studios share.
 func (o Origins) isShared(host string) bool {
 	return o.shared != nil && strings.EqualFold(hostname(host), o.shared.Hostname())

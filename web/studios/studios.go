@@ -7,6 +7,7 @@
 package studios
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -67,6 +68,19 @@ func (s *Studios) URL(studioID string) string {
 // portalPage is the address in the portal that leads whoever may connect back to a Studio, with a new grant.
 func (s *Studios) portalPage(studioID string) string { return s.PortalURL + "/studios/" + studioID }
 
+// Known tells whether a name is that of a Studio that exists, so that certificates are asked for no others.
+func (s *Studios) Known(ctx context.Context, name string) (bool, error) {
+	id, ours := s.Origins.find(name)
+	if !ours || id == "" {
+		return false, nil
+	}
+	_, err := s.DB.AnyStudio(ctx, id)
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Connections lists who has a Studio open now.
 func (s *Studios) Connections(studioID string) []platform.StudioConnection {
 	return s.visits.connected(studioID, s.now())
@@ -119,6 +133,9 @@ const (
 // serve answers a request to a Studio. studioID is empty on the shared origin for who has no grant.
 func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string) {
 	clean := path.Clean("/" + r.URL.Path)
+	if s.Origins.secure() {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000") // a tool has no say in it (notForTools)
+	}
 	switch {
 	case r.Method == http.MethodConnect: // asks for a proxy, which this is not
 		s.refuse(w, r, notFound)

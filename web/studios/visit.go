@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"time"
 
 	"wherry/platform"
 	"wherry/tunnel"
@@ -20,7 +21,7 @@ func (s *Studios) visit(w http.ResponseWriter, r *http.Request, studioID string)
 		s.askForGrant(w, r, studioID)
 		return
 	}
-	studio, member, err := s.check(r.Context(), g)
+	studio, member, err := s.check(r.Context(), g, true)
 	switch {
 	case errors.Is(err, errSignedOut):
 		s.askForGrant(w, r, studioID)
@@ -66,6 +67,7 @@ func (s *Studios) forward(w http.ResponseWriter, r *http.Request, studio platfor
 		s.refuse(w, r, s.tooLarge())
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // an upload may take as long as it moves
 	r.Body = http.MaxBytesReader(w, r.Body, s.MaxUpload)
 	way.proxy.ServeHTTP(w, r.WithContext(s.withTarget(r.Context(), studio)))
 }

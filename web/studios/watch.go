@@ -24,7 +24,7 @@ func (s *Studios) watchWhileOpen() {
 	news := make(chan struct{}, 1)
 	defer s.DB.Subscribe(func(c platform.Change) {
 		switch c.Kind {
-		case platform.ChangeStudio, platform.ChangeMachine:
+		case platform.ChangeStudio, platform.ChangeMachine, platform.ChangeMembers:
 			select {
 			case news <- struct{}{}:
 			default:
@@ -59,7 +59,7 @@ func (s *Studios) look() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for g, list := range s.visits.open() {
-		studio, _, err := s.check(ctx, g)
+		studio, _, err := s.check(ctx, g, false)
 		if err == nil {
 			s.active(ctx, *studio.Session)
 		}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestTLSIsSetWholeAndOnce: what is set by half, twice, or against another setting is refused in words that name the variables.
+func TestTLSIsSetWholeAndOnce(t *testing.T) {
+	files := map[string]string{"WHERRY_TLS_CERT": "/c.pem", "WHERRY_TLS_KEY": "/k.pem", "WHERRY_URL": "https://portal.example.org"}
+	acme := map[string]string{"WHERRY_TLS_ACME": "Portal.example.org, other.example.org", "WHERRY_URL": "https://portal.example.org"}
+	for _, c := range []struct {
+		what         string
+		from         map[string]string
+		name, value  string
+		another, too string // one more variable
+		want         string // empty: it is taken
+	}{
+		{what: "files", from: files},
+		{what: "ACME", from: acme},
+		{what: "ACME with all", from: acme, name: "WHERRY_TLS_ACME_EMAIL", value: "ops@example.org", another: "WHERRY_TLS_ACME_DIRECTORY", too: "https://acme.example.org/directory"},
+		{what: "plain HTTP beside", from: files, name: "WHERRY_HTTP_ADDRESS", value: ":80"},
+		{what: "no key", from: files, name: "WHERRY_TLS_KEY", want: "only one is set"},
+		{what: "no certificate", from: files, name: "WHERRY_TLS_CERT", want: "only one is set"},
+		{what: "both", from: files, name: "WHERRY_TLS_ACME", value: "portal.example.org", want: "both set"},
+		{what: "in clear", from: files, name: "WHERRY_URL", value: "http://portal.example.org", want: `WHERRY_URL is "http://portal.example.org"`},
+		{what: "no address", from: files, name: "WHERRY_URL", want: "set it to https://"},
+		{what: "machines in clear", from: files, name: "WHERRY_AGENT_PORTAL", value: "http://portal.example.org", want: "WHERRY_AGENT_PORTAL"},
+		{what: "Studios in clear", from: files, name: "WHERRY_STUDIOS_ADDRESS", value: ":8443", another: "WHERRY_STUDIOS_URL", too: "http://portal.example.org:8443", want: "WHERRY_STUDIOS_URL"},
+		{what: "ACME for another name", from: acme, name: "WHERRY_URL", value: "https://elsewhere.example.org", want: `does not have "elsewhere.example.org"`},
+		{what: "ACME for a wildcard", from: acme, name: "WHERRY_TLS_ACME", value: "*.example.org", want: `"*.example.org"`},
+		{what: "ACME for a number", from: acme, name: "WHERRY_TLS_ACME", value: "10.0.0.1", want: `"10.0.0.1"`},
+		{what: "no mail address", from: acme, name: "WHERRY_TLS_ACME_EMAIL", value: "ops", want: `"ops"`},
+		{what: "an authority in clear", from: acme, name: "WHERRY_TLS_ACME_DIRECTORY", value: "http://acme.example.org", want: "must be https://"},
+		{what: "an authority for nothing", name: "WHERRY_TLS_ACME_DIRECTORY", value: "https://acme.example.org", want: "without WHERRY_TLS_ACME"},
+		{what: "plain HTTP alone", name: "WHERRY_HTTP_ADDRESS", value: ":80", want: "no TLS"},
+		{what: "plain HTTP nowhere", from: files, name: "WHERRY_HTTP_ADDRESS", value: "80", want: `WHERRY_HTTP_ADDRESS is "80"`},
+		{what: "proxies", name: "WHERRY_TRUSTED_PROXIES", value: "127.0.0.1, 10.1.2.3/16,2001:db8::/32"},
+		{what: "a proxy by name", name: "WHERRY_TRUSTED_PROXIES", value: "127.0.0.1,proxy", want: `"proxy"`},
+		{what: "everybody as a proxy", name: "WHERRY_TRUSTED_PROXIES", value: "0.0.0.0/0", want: "everybody"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			for name, value := range c.from {
+				t.Setenv(name, value)
+			}
+			for name, value := range map[string]string{c.name: c.value, c.another: c.too} {
+				if name != "" {
+					t.Setenv(name, value)
+				}
+			}
+			s, _, err := readSettings("serve", nil, nil)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("it is answered with %v", err)
+			}
+			if c.what == "proxies" && (len(s.proxies) != 3 || s.proxies[0].String() != "127.0.0.1/32" || s.proxies[1].String() != "10.1.0.0/16") {
+				t.Errorf("trusted are %v", s.proxies)
+			}
+		})
+	}
+}
