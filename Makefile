@@ -38,7 +38,7 @@ AGENT_MAX := 12000000
 # The version is that of the last change of Go code, so that a build after a change of anything else makes the same agents.
 AGENT_VERSION := $(shell git log -1 --format=%h -- agent tunnel platform cloud/processes cloud/aws/instance cloud/aws/logevent go.mod 2>/dev/null || echo development)
 
-.PHONY: FORCE build agents generate sandbox demo test check bench fmt clean java nextflow test-tools plugin
+.PHONY: FORCE build agents generate sandbox demo test sbom vuln check bench fmt clean java nextflow test-tools plugin
 
 build: generate agents ## bin/wherry
 	@$(GO) build -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo development)" -o bin/wherry . >&2
@@ -97,8 +97,19 @@ test: build test-tools ## everything, the browser tests included
 	@$(GO) vet ./...
 	mkdir -p bin/shots
 	node --test static/*.test.mjs >&2
+	$(MAKE) sbom vuln
 	$(TEST_ENV) $(GO) test -p 2 -count=1 -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
 	$(TEST_ENV) $(GO) test -count=1 -timeout 12m ./e2e
+
+# The agents for machines in a cloud are in the program, so what they are built from is in its bill too.
+sbom: build ## bin/wherry.cdx.json, the software bill of materials (CycloneDX)
+	@$(GO) -C packaging/tools tool cyclonedx-gomod bin -json -std -noserial -notimestamp \
+	  -version "$$(git describe --tags --always --dirty 2>/dev/null || echo development)" -output $(CURDIR)/bin/wherry.cdx.json $(CURDIR)/bin/wherry
+	$(GO) run ./packaging/sbom bin/wherry.cdx.json bin/wherry bin/agents/wherry-agent-linux-amd64 bin/agents/wherry-agent-linux-arm64 >&2
+
+vuln: generate agents ## known vulnerabilities in the program, as far as the database of vulnerabilities is within reach
+	@$(GO) build -o bin/wherry-symbols . >&2
+	GO=$(GO) packaging/vuln.sh bin/wherry-symbols >&2
 
 check: generate java nextflow ## what is quick, without browser and Nextflow
 	@$(GO) vet ./...

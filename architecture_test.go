@@ -18,8 +18,10 @@ var mayImport = map[string][]string{
 	"platform":              {},
 	"static":                {},
 	"metrics":               {},
+	"mask":                  {},
 	"examples":              {},
 	"bench":                 {},
+	"packaging/sbom":        {},
 	"cloud":                 {"platform"},
 	"cloud/processes":       {},
 	"cloud/local":           {"cloud", "cloud/processes", "platform"},
@@ -36,8 +38,9 @@ var mayImport = map[string][]string{
 	"outbound":              {},
 	"oidc":                  {"outbound", "platform"},
 	"oidc/oidctest":         {},
+	"mail":                  {"outbound", "platform"},
 	"db":                    {"platform"},
-	"agent":                 {"cloud/processes", "tunnel", "platform"},
+	"agent":                 {"cloud/processes", "mask", "tunnel", "platform"},
 	"tunnel":                {},
 	"web/studios":           {"tunnel", "views", "static", "db", "platform"},
 	"web/certificates":      {},
@@ -45,10 +48,10 @@ var mayImport = map[string][]string{
 	"jobs":                  {"cloud", "db", "platform"},
 	"views/components":      {"platform", "static"},
 	"views":                 {"views/components", "platform", "static"},
-	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "oidc", "platform"},
+	"handlers":              {"views", "views/components", "static", "jobs", "db", "cloud", "mask", "oidc", "platform"},
 	"handlers/api":          {"agent/binaries", "handlers", "jobs", "db", "platform"},
 	"web":                   {"web/studios", "tunnel", "handlers", "handlers/api", "static", "metrics", "db", "platform"},
-	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "metrics", "oidc", "platform"},
+	"":                      {"web", "web/certificates", "web/studios", "handlers", "handlers/api", "jobs", "db", "cloud", "cloud/local", "cloud/aws", "cloud/aws/image", "cloud/aws/prices", "agent", "agent/binaries", "examples", "mail", "metrics", "oidc", "platform"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -138,7 +141,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	names := regexp.MustCompile(`"((?:WHERRY|TOWER)_[A-Z_]+)"`)
 	found := 0
-	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go", "sign_in_settings.go"} {
+	for _, file := range []string{"settings.go", "studio_settings.go", "tls_settings.go", "proxy_settings.go", "sign_in_settings.go", "oidc_settings.go", "mail_settings.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

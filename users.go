@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -38,7 +37,7 @@ func usersCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(change(platform.WithActor(ctx, operator()), d), d.Close())
+	return errors.Join(change(asOperator(ctx), d), d.Close())
 }
 
 // userChange reads what is to be done.
@@ -113,13 +112,4 @@ func listUsers(ctx context.Context, d *db.DB, out io.Writer) error {
 		}
 		part.Offset += part.Limit
 	}
-}
-
-// operator is whoever runs a command on the portal's host, as the audit log tells it.
-func operator() platform.Actor {
-	a := platform.Actor{Kind: platform.ActorOperator}
-	if u, err := user.Current(); err == nil {
-		a.UserName = u.Username
-	}
-	return a
 }

@@ -50,8 +50,11 @@ type portal struct {
 }
 
 func newPortal(cfg Config) *portal {
-	return &portal{url: cfg.PortalURL, key: platform.NewToken(), http: &http.Client{}, heardFile: cfg.HeardFile, heard: time.Now()}
+	return &portal{url: cfg.PortalURL, key: platform.NewToken(), http: &http.Client{CheckRedirect: stay}, heardFile: cfg.HeardFile, heard: time.Now()}
 }
+
+// stay keeps what an agent says, with its key, at the address that the machine was given.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // lastHeard is when the portal last answered.
 func (p *portal) lastHeard() time.Time {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -58,15 +59,18 @@ func (r traceRow) count(name string) *int {
 }
 
 func (r traceRow) share(name string) *float64 {
-	if f, err := strconv.ParseFloat(r[name], 64); err == nil {
+	if f, err := strconv.ParseFloat(r[name], 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) { // JSON has neither
 		return &f
 	}
 	return nil
 }
 
+// lastTime is the last that JSON can tell, in milliseconds since 1970. The trace file is the pipeline's to write, too.
+var lastTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()
+
 func (r traceRow) time(name string, fallback *time.Time) *time.Time {
 	ms := r.number(name)
-	if ms == nil {
+	if ms == nil || *ms < 0 || *ms > lastTime {
 		return fallback
 	}
 	t := time.UnixMilli(*ms).UTC()

@@ -32,7 +32,6 @@ var nobodysChange = map[string]string{
 	"PostponeComputeEnv": "a loop's own note",
 	"PostponeMachine":    "a loop's own note",
 	"SaveResource":       "a loop follows the environment, whose change has an entry",
-	"RenewSession":       "what it follows has an entry",
 	"Session":            "a session is used",
 	"SettleMasterKey":    "the portal starts; the replacement has an entry",
 	"StudioActive":       "somebody uses a session that they opened",

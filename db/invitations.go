@@ -115,8 +115,11 @@ func (d *DB) InvitationMailed(ctx context.Context, i *platform.Invitation, probl
 	if problem != "" {
 		i.Mailed = time.Time{}
 	}
-	_, err := d.write.ExecContext(ctx, `UPDATE invitations SET mailed_at = ?, mail_error = ? WHERE id = ?`, millis(i.Mailed), i.MailError, i.ID)
-	return err
+	return d.inTx(ctx, func(t *tx) error {
+		t.auditInvitation("mail", *i, nil, map[string]any{"sent": problem == ""})
+		_, err := t.ExecContext(ctx, `UPDATE invitations SET mailed_at = ?, mail_error = ? WHERE id = ?`, millis(i.Mailed), i.MailError, i.ID)
+		return err
+	})
 }
 
 // DeleteInvitation takes an invitation back.

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"wherry/platform"
@@ -80,7 +82,17 @@ func (d *DB) Sessions(ctx context.Context, userID int64, now time.Time) ([]Sessi
 // confirmed is when it was last proved who is there.
 func (d *DB) RenewSession(ctx context.Context, oldHash, newHash string, confirmed time.Time) error {
 	return d.inTx(ctx, func(t *tx) error {
-		return t.exec(ctx, errNoSession, `UPDATE sessions SET token_hash = ?, confirmed_at = ? WHERE token_hash = ?`, newHash, millis(confirmed), oldHash)
+		var id string
+		var userID int64
+		err := t.QueryRowContext(ctx, `UPDATE sessions SET token_hash = ?, confirmed_at = ? WHERE token_hash = ? RETURNING id, user_id`,
+			newHash, millis(confirmed), oldHash).Scan(&id, &userID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errNoSession
+		}
+		if err != nil {
+			return err
+		}
+		return t.auditUser(ctx, "user.renew-session", userID, nil, map[string]any{"session": id, "confirmed": confirmed.UTC()})
 	})
 }
 

@@ -136,10 +136,7 @@ func (d *DB) EndSessionsOf(ctx context.Context, id int64) error {
 }
 
 func (t *tx) endSessionsOf(ctx context.Context, userID int64) error {
-	if _, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = ?`, userID); err != nil {
-		return err
-	}
-	if _, err := t.ExecContext(ctx, `DELETE FROM sign_in_links WHERE user_id = ?`, userID); err != nil {
+	if _, err := t.endOtherSessions(ctx, userID, ""); err != nil {
 		return err
 	}
 	return t.changeMembersIn(ctx, `SELECT workspace_id FROM workspace_roles WHERE user_id = ?`, userID)

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"log/slog"
 	"mime"
 	"net/http"
 	"strconv"
@@ -142,8 +143,13 @@ func (h *Handlers) exportAudit(c echo.Context, organizationID int64) error {
 	if len(errs) > 0 {
 		return platform.Errorf(platform.CodeInvalid, "The days of the filter are none. Go back to the audit log and choose them again.")
 	}
+	return SendAudit(c, h.DB, h.Log, export, filter)
+}
+
+// SendAudit sends entries of the audit log as a file, and notes in the log that they were.
+func SendAudit(c echo.Context, d *db.DB, log *slog.Logger, export AuditExport, f db.AuditFilter) error {
 	ctx := c.Request().Context()
-	if err := h.DB.NoteAuditExport(ctx, filter, export.Format); err != nil {
+	if err := d.NoteAuditExport(ctx, f, export.Format); err != nil {
 		return err
 	}
 	header := c.Response().Header()
@@ -151,9 +157,9 @@ func (h *Handlers) exportAudit(c echo.Context, organizationID int64) error {
 	header.Set(echo.HeaderCacheControl, "no-store")
 	header.Set(echo.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": "audit-" + time.Now().UTC().Format(time.DateOnly) + "." + export.Format}))
 	c.Response().WriteHeader(http.StatusOK)
-	if err := export.Write(ctx, h.DB, filter, c.Response()); err != nil {
+	if err := export.Write(ctx, d, f, c.Response()); err != nil {
 		if ctx.Err() == nil {
-			h.Log.ErrorContext(ctx, "exporting the audit log", "error", err)
+			log.ErrorContext(ctx, "exporting the audit log", "error", err)
 		}
 		panic(http.ErrAbortHandler) // the connection breaks, so that nobody takes what has come for the whole
 	}

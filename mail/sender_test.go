@@ -259,7 +259,11 @@ func TestAServerThatIsSilentIsLeft(t *testing.T) {
 	for _, mode := range []string{StartTLS, TLS, None} {
 		sender := s.sender(t, mode)
 		sender.limit = 100 * time.Millisecond
+		began := time.Now()
 		fails(t, sender.Send(t.Context(), "ada@example.org", "subject", "text"), platform.CodeNotReady, "took too long")
+		if took := time.Since(began); took > connectLimit-time.Second { // which is the library's own limit, for each command
+			t.Errorf("with %s it took %s", mode, took)
+		}
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -189,6 +189,14 @@ func TestOnlyThisHostIsReachedWithoutTLS(t *testing.T) {
 	}
 }
 
+func TestANameOfThisHostThatLeadsElsewhereIsNotReachedWithoutTLS(t *testing.T) {
+	t.Parallel()
+	// Which name that is, is a matter of the host's own files, so the connection is tried by itself.
+	transport := NewClient(Options{AllowPrivate: true, Resolver: names(t, "10.0.0.1")}).Transport.(*rules).http
+	_, err := transport.DialContext(t.Context(), "tcp", "localhost.example.com:80")
+	refused(t, err, "http:// is only for this host")
+}
+
 func TestRedirectsHoldTheSameRules(t *testing.T) {
 	t.Parallel()
 	var to atomic.Value

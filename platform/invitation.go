@@ -32,7 +32,9 @@ func (i *Invitation) Clean() error {
 	i.Email = strings.ToLower(strings.TrimSpace(i.Email))
 	errs := FieldErrors{}
 	if i.Email != "" {
-		checkEmail(errs, "email", i.Email)
+		if err := CheckEmail(i.Email); err != nil {
+			errs.Add("email", "%s", err.Error())
+		}
 	}
 	switch i.OrgRole {
 	case OrgOwner, OrgMember:
@@ -68,16 +70,12 @@ type NewUser struct {
 func (u *NewUser) Clean() error {
 	u.Email, u.UserName = strings.ToLower(strings.TrimSpace(u.Email)), strings.TrimSpace(u.UserName)
 	errs := FieldErrors{}
-	checkEmail(errs, "email", u.Email)
+	if err := CheckEmail(u.Email); err != nil {
+		errs.Add("email", "%s", err.Error())
+	}
 	checkPlaceName(errs, "userName", u.UserName)
 	if err := CheckPassword(u.Password, u.UserName, u.Email); err != nil {
 		errs.Add("password", "%s", err.Error())
 	}
 	return errs.OrNil()
-}
-
-func checkEmail(errs FieldErrors, field, email string) {
-	if !emailForm.MatchString(email) || len(email) > MaxEmailLength {
-		errs.Add(field, "Enter an e-mail address such as ada@example.org.")
-	}
 }

@@ -70,7 +70,10 @@ async function checkSession() {
   setTimeout(() => { if (!document.hidden) open(); }, 2000);
 }
 
+// What the page shows is for who was signed in: whoever comes to this browser next must not read it.
 function signedOut() {
+  document.getElementById("content").replaceChildren();
+  document.querySelector("header.frame")?.replaceChildren();
   note.hidden = false;
   note.textContent = "You are signed out, so this page is not live any more. Load it again to sign in.";
 }

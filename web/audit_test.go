@@ -188,3 +188,70 @@ func TestAPurposeIsTheThingAndNotEachOfItsFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestTheAuditLogIsReadInTheReferencesShape by an administrator's access token, page by page.
+func TestTheAuditLogIsReadInTheReferencesShape(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.addRun("a-run")
+	token := platform.NewToken()
+	s.exec(`INSERT INTO access_tokens (user_id, name, token_hash, created_at) VALUES (?, 'script', ?, 0)`, s.member.User.ID, platform.HashToken(token))
+	ask := func(path string, answer any) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/api/admin/audit-logs-v2"+path, nil)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		status, text := readAll(t, resp)
+		if answer != nil {
+			must(t, json.Unmarshal([]byte(text), answer))
+		}
+		return status
+	}
+	type entry struct {
+		ID, Event, Timestamp string
+		Actor                struct{ Type, UserName string }
+		Target               struct {
+			Type, Name, Context     string
+			Organization, Workspace struct{ Name string }
+			State                   struct{ NewState map[string]any }
+		}
+	}
+	var events []string
+	for next, pages := "?max=2&attributes=state", 0; next != "" && pages < 9; pages++ {
+		var page struct {
+			AuditLogs     []entry
+			NextPageToken string
+		}
+		if status := ask(next, &page); status != http.StatusOK {
+			t.Fatalf("%s: %d", next, status)
+		}
+		for _, e := range page.AuditLogs {
+			events = append(events, e.Event)
+			if e.Event == "workflow_launched" && (e.Target.Workspace.Name != "rivers" || e.Target.Organization.Name != "lab" || e.Target.Type != "workflow" || e.Target.State.NewState["runName"] != "a-run") {
+				t.Errorf("the launch is %+v", e)
+			}
+		}
+		if next = ""; page.NextPageToken != "" {
+			next = "?max=2&attributes=state&nextPageToken=" + page.NextPageToken
+		}
+	}
+	if fmt.Sprint(events) != "[workflow_launched compute_environment_created portal_set_up]" {
+		t.Errorf("the events are %q", events)
+	}
+	var one entry
+	if status := ask("/1", &one); status != http.StatusOK || one.ID != "1" {
+		t.Errorf("the first entry: %d, %+v", status, one)
+	}
+	for path, want := range map[string]int{"/9999": http.StatusNotFound, "/x": http.StatusNotFound, "?max=none": http.StatusUnprocessableEntity, "?timestampAfterOrEqual=now": http.StatusUnprocessableEntity,
+		"/export-csv": http.StatusOK, "?timestampAfterOrEqual=2999-01-01T00:00:00Z": http.StatusOK} {
+		if status := ask(path, nil); status != want {
+			t.Errorf("%s: %d, not %d", path, status, want)
+		}
+	}
+	if e := s.newest(db.AuditFilter{Limit: 1})[0]; e.Action != "audit.export" || e.Token != "script" {
+		t.Errorf("the export's entry is %+v", e)
+	}
+}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"wherry/jobs"
+	"wherry/platform"
 	"wherry/web/studios"
 )
 
@@ -157,5 +159,72 @@ func TestPlainHTTPLeadsToThePortalAndItsStudiosAlone(t *testing.T) {
 	server.toHTTPS(w, httptest.NewRequest(http.MethodPost, "/sign-in", strings.NewReader("password=x")))
 	if w.Code != http.StatusForbidden || w.Header().Get("Location") != "" {
 		t.Errorf("a form in clear: %d to %q", w.Code, w.Header().Get("Location"))
+	}
+}
+
+// TestAnUploadToAStudioMayTakeItsTime, because it may be large; what is not taken has the deadline of all others.
+func TestAnUploadToAStudioMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	s, studio, session, m := studioSite(t, platform.StudioConfig{Template: "jupyter"})
+	portal := httptest.NewUnstartedServer(nil)
+	r := &running{site: s, studio: studio, session: session, url: fmt.Sprintf("http://localhost:%d", portal.Listener.Addr().(*net.TCPAddr).Port)}
+	server := &Server{DB: s.db, Hub: NewHub(s.db), Pages: s.server.Pages, API: s.server.API, Log: s.server.Log}
+	server.Studios = studios.New(studios.Config{DB: s.db, Log: s.server.Log, Origins: studios.NewOrigins(r.url, "", ""), PortalURL: r.url, Key: siteKey,
+		Templates: s.server.API.Templates, Token: func(id string) string { return jobs.StudioToken(siteKey, id) }})
+	portal.Config.Handler = server.Handler()
+	server.bodyTime = 200 * time.Millisecond
+	portal.Start()
+	tool := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		n, err := io.Copy(io.Discard, req.Body)
+		fmt.Fprint(w, n, " ", err)
+	}))
+	t.Cleanup(func() {
+		server.Studios.Close()
+		server.Hub.Close()
+		portal.Close()
+		tool.Close()
+	})
+	key, _, _ := s.claim(m)
+	must(t, s.db.MoveStudioSession(t.Context(), session.ID, platform.StudioStarting, platform.StudioEnd{State: platform.StudioRunning}))
+	if ended, taken := openTunnel(t, r.url, key, tool.Listener.Addr().String()); !taken {
+		t.Fatal(<-ended)
+	}
+	b := r.localBrowser()
+	r.signIn(b)
+	address := r.ticketOf(b)
+	ask(t, b, http.MethodGet, address)
+	origin, _, _ := strings.Cut(address, "/.wherry/")
+	body, pieces := io.Pipe()
+	go func() {
+		for range 4 {
+			_, _ = pieces.Write([]byte("rivers"))
+			time.Sleep(200 * time.Millisecond)
+		}
+		pieces.Close()
+	}()
+	req, err := http.NewRequest(http.MethodPut, origin+"/upload", body)
+	must(t, err)
+	resp, err := b.Do(req)
+	must(t, err)
+	if status, text := readAll(t, resp); status != http.StatusOK || text != "24 <nil>" {
+		t.Errorf("the upload: %d %s", status, text)
+	}
+	answer, took := dawdle(t, portal.Listener.Addr().String(), "POST / HTTP/1.1\r\nHost: "+strings.TrimPrefix(origin, "http://")+"\r\nContent-Length: 1000\r\n\r\nx")
+	if !strings.Contains(answer, "401 Unauthorized") || took > 5*time.Second {
+		t.Errorf("a stranger who sends slowly: after %s %q", took, answer)
+	}
+}
+
+func TestCertificatesAreForStudiosThatExist(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	studio := s.addStudio("a", false)
+	st := studios.New(studios.Config{DB: s.db, Origins: studios.NewOrigins("https://portal.example.org", "studios.example.org", "")})
+	for name, want := range map[string]bool{st.Origins.Host(studio.ID): true, st.Origins.Host(platform.NewID()): false, "studios.example.org": false, "x.studios.example.org": false, "portal.example.org": false,
+		"a." + st.Origins.Host(studio.ID): false} {
+		if got, err := st.Known(t.Context(), name); err != nil || got != want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
 	}
 }

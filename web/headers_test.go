@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"wherry/platform"
+	"wherry/web/studios"
 )
 
 // TestEveryAnswerOfThePortalCarriesItsPolicies, also those that refuse.
@@ -29,7 +32,7 @@ func TestEveryAnswerOfThePortalCarriesItsPolicies(t *testing.T) {
 					t.Errorf("%s: %s is %q", path, name, h.Values(name))
 				}
 			}
-			if got := h.Get("Strict-Transport-Security"); (got == "max-age=31536000") != https {
+			if got := h.Get("Strict-Transport-Security"); (got == "max-age=31536000; includeSubDomains") != https {
 				t.Errorf("%s, by https %v: Strict-Transport-Security is %q", path, https, got)
 			}
 			if w.Code != want {
@@ -53,6 +56,21 @@ func TestSigningInLeadsToNoOtherSite(t *testing.T) {
 		resp.Body.Close()
 		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || got != want {
 			t.Errorf("%q leads to %q, with %s", next, got, resp.Status)
+		}
+	}
+}
+
+func TestStudiosAreReachedByHTTPSAloneOnceTheyWere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for portal, want := range map[string]string{"https://portal.example.org": "max-age=31536000", "http://portal.example.org": ""} {
+		st := studios.New(studios.Config{DB: s.db, Log: s.server.Log, Origins: studios.NewOrigins(portal, "studios.example.org", ""), PortalURL: portal})
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = st.Origins.Host(platform.NewID())
+		st.Beside(http.NotFoundHandler()).ServeHTTP(w, r)
+		if got := w.Header().Get("Strict-Transport-Security"); got != want || w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d with %q", portal, w.Code, got)
 		}
 	}
 }

@@ -25,6 +25,9 @@ func (s *Server) allow(p platform.Permission, next echo.HandlerFunc) echo.Handle
 			if err := s.findUser(c); err != nil {
 				return err
 			}
+			if err := readForm(c); err != nil {
+				return err
+			}
 			return next(c)
 		case strings.HasPrefix(c.Request().URL.Path, "/api/"):
 			return s.asClient(c, p, next)
@@ -74,6 +77,9 @@ func (s *Server) asUser(c echo.Context, p platform.Permission, next echo.Handler
 	user, ok := handlers.User(c)
 	if !ok {
 		return platform.Errorf(platform.CodeUnauthorized, "Sign in to see this page.")
+	}
+	if err := readForm(c); err != nil {
+		return err
 	}
 	if err := checkCSRF(c); err != nil {
 		return err

@@ -15,11 +15,11 @@ func (s *Server) ServePlain(ctx context.Context, listener net.Listener, challeng
 // toHTTPS sends browsers on to the same page by https. It leads to the portal and its Studios alone, whatever a request names as its
 // host. What is sent in clear is not taken: a program that is told so is set right, and one that was sent on would go on.
 func (s *Server) toHTTPS(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	to := s.Studios.Origins.At(r.Host)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || to == "" && ((Route{Path: r.URL.Path}).machineToMachine() || r.URL.Path == "/metrics") {
 		http.Error(w, "This portal is reached by https:// only. Nothing was done.", http.StatusForbidden)
 		return
 	}
-	to := s.Studios.Origins.At(r.Host)
 	if to == "" {
 		to = s.URL
 	}

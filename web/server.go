@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+	"golang.org/x/time/rate"
 
 	"wherry/db"
 	"wherry/handlers"
@@ -55,6 +56,7 @@ type Server struct {
 	sessions            *sessionStore
 	limits              *limits
 	bodyTime, pieceTime time.Duration
+	flood               rate.Sometimes // lines of the log about requests that no limit holds back
 }
 
 // Handler returns the server's routes behind its middleware, and beside them the Studios' own origins. It completes s.Pages with
@@ -68,12 +70,12 @@ func (s *Server) Handler() http.Handler {
 	s.Pages.HTTPS = s.HTTPS
 	s.Pages.OpenStudio, s.Pages.StudioConnections = s.openStudio, s.Studios.Connections
 	s.Monitor.begin(s.Hub)
-	s.limits, s.bodyTime, s.pieceTime = newLimits(&s.Monitor), bodyTime, pieceTime
+	s.limits, s.bodyTime, s.pieceTime, s.flood = newLimits(&s.Monitor), bodyTime, pieceTime, rate.Sometimes{First: 1, Interval: time.Second}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
 	e.IPExtractor = clientAddress(s.TrustedProxies)
-	e.Use(middleware.RequestID(), s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS), s.inTime, s.countStrangers)
+	e.Use(requestIDs, s.logRequests, s.recoverPanics, securityHeaders(s.HTTPS), s.inTime, s.countStrangers)
 	for _, r := range s.routes() {
 		if s.reached != nil {
 			r.Handler = s.reached(r)
@@ -89,13 +91,15 @@ func (s *Server) Handler() http.Handler {
 		}
 		return s.countKnown(platform.Public, func(echo.Context) error { return echo.ErrNotFound })(c)
 	})
-	return s.bounded(s.Studios.Beside(crossOriginProtection(e)))
+	return s.bounded(s.Studios.Beside(s.crossOriginProtection(e)))
 }
 
 // crossOriginProtection refuses requests that another site's page makes a browser send (Sec-Fetch-Site, Origin), also
 // where there is no session yet whose CSRF token could be asked for. A person may follow a link here.
-func crossOriginProtection(next http.Handler) http.Handler {
-	deny := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) crossOriginProtection(next http.Handler) http.Handler {
+	deny := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.logForeign(r)
+		setSecurityHeaders(w.Header(), r.URL.Path, s.HTTPS)
 		http.Error(w, "This request came from another site and was refused.", http.StatusForbidden)
 	})
 	p := http.NewCrossOriginProtection()

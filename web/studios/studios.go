@@ -134,7 +134,7 @@ const (
 func (s *Studios) serve(w http.ResponseWriter, r *http.Request, studioID string) {
 	clean := path.Clean("/" + r.URL.Path)
 	if s.Origins.secure() {
-		w.Header().Set("Strict-Transport-Security", "max-age=31536000") // a tool has no say in it (notForTools)
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // a tool has no say in it (notForTools)
 	}
 	switch {
 	case r.Method == http.MethodConnect: // asks for a proxy, which this is not

@@ -70,7 +70,7 @@ func (r refresher) fetch(ctx context.Context, region string) (Document, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = answerLimit
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := (&http.Client{Transport: transport, CheckRedirect: stay}).Do(request)
 	if err != nil {
 		return Document{}, err
 	}
@@ -86,6 +86,9 @@ func (r refresher) fetch(ctx context.Context, region string) (Document, error) {
 	}
 	return d, err
 }
+
+// stay keeps a client at the address that the operator gave.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // stallReader ends a download of which nothing has come for a while. How long all of it takes is nobody's business.
 type stallReader struct {

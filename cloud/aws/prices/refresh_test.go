@@ -112,6 +112,7 @@ func TestFailedRefreshKeepsWhatWasKnownAndSaysWhy(t *testing.T) {
 		want  string
 	}{
 		"not found": {http.NotFound, "404"},
+		"elsewhere": {http.RedirectHandler("https://elsewhere.invalid/", http.StatusFound).ServeHTTP, "302"},
 		"cut off in the middle": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(list)))
 			io.WriteString(w, half)
