@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -25,7 +26,7 @@ type agent struct {
 	Config
 	portal     *portal
 	spec       platform.Spec
-	mask       *mask      // of all secrets that the machine has
+	mask       *mask.Mask // of all secrets that the machine has
 	output     *maskedLog // what the launch script, or a Studio's tool, prints
 	relayToken string     // by which Nextflow's plugin is known to the relay
 	launch     string     // the folder in which Nextflow is started
@@ -61,7 +62,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
 	a := &agent{Config: cfg, portal: newPortal(cfg), relayToken: platform.NewToken()}
 	own := []string{a.portal.key, cfg.ClaimToken, a.relayToken}
-	a.mask = newMask(own...)
+	a.mask = mask.New(own...)
 	a.maskLog()
 	alive, give := context.WithCancelCause(ctx) // ends when there is nobody left to report to
 	defer give(nil)
@@ -77,11 +78,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if a.spec, err = a.portal.claim(alive, cfg, prepare); err != nil {
 		err = fmt.Errorf("claiming the work: %w", err)
 		if a.Place != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnheard) {
-			err = errors.Join(err, a.portal.giveUp(ctx, cfg, a.mask.text(err.Error())))
+			err = errors.Join(err, a.portal.giveUp(ctx, cfg, a.mask.Text(err.Error())))
 		}
 		return err
 	}
-	a.mask = newMask(append(own, secretsOf(a.spec)...)...)
+	a.mask = mask.New(append(own, secretsOf(a.spec)...)...)
 	a.maskLog()
 	a.Log.Info("claimed", "work", a.spec.WorkID())
 	return a.work(ctx, alive, give, began)
@@ -175,7 +176,7 @@ func (a *agent) work(ctx, alive context.Context, give context.CancelCauseFunc, b
 		end = a.runNextflow(working, a.launch)
 	}
 	end.At = time.Now().UTC()
-	end = a.mask.report(end)
+	end = maskEnd(a.mask, end)
 	return a.report(alive, reporters, end)
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -251,7 +252,7 @@ func TestTheRelayKnowsItsOwnTokenOnly(t *testing.T) {
 	p := newFakePortal(t, spec(t))
 	portal := newPortal(Config{PortalURL: p.URL})
 	p.key = portal.key
-	spool, steps := newSpool(portal, "run1", nil), newSteps(portal, newMask())
+	spool, steps := newSpool(portal, "run1", nil), newSteps(portal, mask.New())
 	r, err := startRelay("nf-tower@1.9.3", "relay-token", "run1", "http://watch", spool, steps)
 	must(t, err)
 	call := func(token string) int {

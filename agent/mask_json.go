@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -12,8 +13,8 @@ import (
 var unmaskedFields = map[string]bool{"id": true, "workflowId": true, "sessionId": true, "runName": true, "status": true, "hash": true,
 	"workdir": true, "workDir": true, "launchDir": true}
 
-// json masks the strings in a JSON text, but not the names of fields.
-func (m *mask) json(text []byte) []byte {
+// maskJSON masks the strings in a JSON text, but not the names of fields.
+func maskJSON(m *mask.Mask, text []byte) []byte {
 	var out []byte
 	from, field := 0, "" // the last name of a field
 	for i := 0; i < len(text); i++ {
@@ -25,7 +26,7 @@ func (m *mask) json(text []byte) []byte {
 		if rest := bytes.TrimLeft(text[end:], " \t\r\n"); len(rest) > 0 && rest[0] == ':' {
 			field = string(quoted[1 : len(quoted)-1])
 		} else if !unmaskedFields[field] {
-			if hidden := m.quoted(quoted); hidden != nil {
+			if hidden := maskQuoted(m, quoted); hidden != nil {
 				out = append(append(out, text[from:i]...), hidden...)
 				from = end
 			}
@@ -51,21 +52,21 @@ func endOfString(text []byte, i int) int {
 	return len(text)
 }
 
-// quoted masks a string as it stands in JSON. It returns nil where there is nothing to mask.
-func (m *mask) quoted(quoted []byte) []byte {
+// maskQuoted masks a string as it stands in JSON. It returns nil where there is nothing to mask.
+func maskQuoted(m *mask.Mask, quoted []byte) []byte {
 	var text string
 	if json.Unmarshal(quoted, &text) != nil {
 		return nil
 	}
-	hidden := m.text(text)
+	hidden := m.Text(text)
 	if hidden == text {
 		return nil
 	}
 	return mustJSON(hidden)
 }
 
-// report masks what a report of the end says.
-func (m *mask) report(end platform.EndReport) platform.EndReport {
-	end.Reason, end.ErrorReport = m.text(end.Reason), m.text(end.ErrorReport)
+// maskEnd masks what a report of the end says.
+func maskEnd(m *mask.Mask, end platform.EndReport) platform.EndReport {
+	end.Reason, end.ErrorReport = m.Text(end.Reason), m.Text(end.ErrorReport)
 	return end
 }

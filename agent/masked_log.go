@@ -7,10 +7,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"wherry/mask"
 )
 
 const (
-	// maskPause is how long nothing comes before what may be a secret's beginning is shown, as far as maskStream.pause does.
+	// maskPause is how long nothing comes before what may be a secret's beginning is shown, as far as mask.Stream.Pause does.
 	maskPause = 200 * time.Millisecond
 	// fullPatience is how long a write to a full disk is tried again.
 	fullPatience = 2 * time.Second
@@ -21,12 +23,12 @@ const (
 // maskedLog is a log as it may be read: what is written to its file is masked before. So all that reads the file sees the same
 // bytes, however often, and offsets in it are those that the portal counts.
 type maskedLog struct {
-	mask *mask
+	mask *mask.Mask
 	mu   sync.Mutex
 	file *os.File
 }
 
-func openMaskedLog(path string, flags int, m *mask) (*maskedLog, error) {
+func openMaskedLog(path string, flags int, m *mask.Mask) (*maskedLog, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flags, 0o600)
 	return &maskedLog{mask: m, file: file}, err
 }
@@ -46,7 +48,7 @@ func (l *maskedLog) size() (int64, error) {
 func (l *maskedLog) say(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, _ = l.file.WriteString(l.mask.text(text)) // a full disk is told otherwise
+	_, _ = l.file.WriteString(l.mask.Text(text)) // a full disk is told otherwise
 }
 
 // write writes what is masked already. A disk that is full for long loses it, as it would be lost if its program wrote it.
@@ -90,7 +92,7 @@ func (p *outputPipe) drain() {
 func (p *outputPipe) copy() {
 	defer close(p.done)
 	defer p.read.Close()
-	stream := maskStream{mask: p.log.mask}
+	stream := mask.Stream{Mask: p.log.mask}
 	chunk, out := make([]byte, 64<<10), []byte(nil)
 	var since time.Time // since when the pipe is to be empty
 	for {
@@ -100,14 +102,14 @@ func (p *outputPipe) copy() {
 		}
 		_ = p.read.SetReadDeadline(time.Now().Add(maskPause)) // pipes have deadlines
 		n, err := p.read.Read(chunk)
-		out = stream.add(out[:0], chunk[:n])
+		out = stream.Add(out[:0], chunk[:n])
 		p.log.write(out)
 		switch paused := errors.Is(err, os.ErrDeadlineExceeded); {
 		case err != nil && !paused, ending && (paused || time.Since(since) > drainLimit):
-			p.log.write(stream.end())
+			p.log.write(stream.End())
 			return
 		case paused:
-			p.log.write(stream.pause())
+			p.log.write(stream.Pause())
 		}
 	}
 }
@@ -117,10 +119,10 @@ const copyLook = logLook / 2
 
 // copyLog copies a log that something else writes, as it grows, until ended is closed and all is copied. The copy appears when the
 // log does.
-func copyLog(from, to string, m *mask, ended <-chan struct{}) error {
+func copyLog(from, to string, m *mask.Mask, ended <-chan struct{}) error {
 	var file *os.File
 	var log *maskedLog
-	stream, looks := maskStream{mask: m}, 0
+	stream, looks := mask.Stream{Mask: m}, 0
 	chunk, out := make([]byte, 256<<10), []byte(nil)
 	for {
 		over := isClosed(ended) // before reading: what was written until then is read
@@ -140,7 +142,7 @@ func copyLog(from, to string, m *mask, ended <-chan struct{}) error {
 			if n, err = file.Read(chunk); err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
-			out = stream.add(out[:0], chunk[:n])
+			out = stream.Add(out[:0], chunk[:n])
 			log.write(out)
 		}
 		switch {
@@ -148,13 +150,13 @@ func copyLog(from, to string, m *mask, ended <-chan struct{}) error {
 			looks = 0
 			continue
 		case over && log != nil:
-			log.write(stream.end())
+			log.write(stream.End())
 			return nil
 		case over:
 			return nil
 		}
 		if looks++; log != nil && time.Duration(looks)*copyLook >= maskPause {
-			log.write(stream.pause())
+			log.write(stream.Pause())
 		}
 		select {
 		case <-ended:

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -19,7 +20,7 @@ func TestAMaskedOutputStaysLive(t *testing.T) {
 	until(t, "a question without a line end is here", func() bool { return p.output() == "answer? hu" })
 	must(t, os.WriteFile(filepath.Join(dir, "launch", "go"), nil, 0o600))
 	must(t, finish(t, ended))
-	if got := p.output(); got != "answer? hu"+masked+"\n" {
+	if got := p.output(); got != "answer? hu"+mask.Shown+"\n" {
 		t.Errorf("%q", got)
 	}
 	if end := p.ended(); end == nil || strings.Contains(end.ErrorReport, "hush-h") {
@@ -68,11 +69,11 @@ func killPID(t *testing.T, file string) {
 func TestASecretOverSeveralReadsIsMaskedInAReport(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	a := &agent{Config: Config{Dir: dir}, mask: newMask("hush-hush")}
+	a := &agent{Config: Config{Dir: dir}, mask: mask.New("hush-hush")}
 	text := strings.Repeat("x", 256<<10-4) + "hush-hush" + strings.Repeat("y", 10)
 	path := filepath.Join(dir, "report.html")
 	must(t, os.WriteFile(path, []byte(text), 0o600))
-	for mime, want := range map[string]string{"text/html": strings.Replace(text, "hush-hush", masked, 1), "application/zip": text} {
+	for mime, want := range map[string]string{"text/html": strings.Replace(text, "hush-hush", mask.Shown, 1), "application/zip": text} {
 		got, err := a.maskReport(foundReport{platform.Report{Name: "report.html", MIMEType: mime, Size: int64(len(text))}, path})
 		must(t, err)
 		kept, err := os.ReadFile(got.path)

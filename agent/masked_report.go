@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"wherry/mask"
 )
 
 // maskReport returns a report as it is kept: as it is, or, where it is a text with a secret in it, a masked copy.
@@ -40,29 +42,29 @@ func isText(mime string) bool {
 }
 
 // maskInto writes a file, masked, and tells whether there was anything to mask.
-func maskInto(to io.Writer, path string, m *mask) (found bool, err error) {
+func maskInto(to io.Writer, path string, m *mask.Mask) (found bool, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer file.Close()
-	stream := maskStream{mask: m}
+	stream := mask.Stream{Mask: m}
 	chunk, out := make([]byte, 256<<10), []byte(nil)
 	for {
 		n, err := file.Read(chunk)
-		out = stream.add(out[:0], chunk[:n])
+		out = stream.Add(out[:0], chunk[:n])
 		last := errors.Is(err, io.EOF)
 		if last {
-			out = append(out, stream.end()...)
+			out = append(out, stream.End()...)
 		}
 		if _, failure := to.Write(out); failure != nil {
-			return stream.found, failure
+			return stream.Found, failure
 		}
 		if last {
-			return stream.found, nil
+			return stream.Found, nil
 		}
 		if err != nil {
-			return stream.found, err
+			return stream.Found, err
 		}
 	}
 }

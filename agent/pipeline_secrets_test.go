@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -66,13 +67,13 @@ func TestAPipelineGetsItsSecretsAndNobodyElseDoes(t *testing.T) {
 			if end == nil || end.ExitCode == nil || *end.ExitCode == 0 {
 				t.Fatalf("%+v\n%s", end, p.output())
 			}
-			contains(t, "the output", p.output(), "in the script: 14, in the configuration: 14\n", "the task has its secrets\n", "it is "+masked+"\n")
-			contains(t, "the report of the error", end.ErrorReport, "failing with "+masked)
+			contains(t, "the output", p.output(), "in the script: 14, in the configuration: 14\n", "the task has its secrets\n", "it is "+mask.Shown+"\n")
+			contains(t, "the report of the error", end.ErrorReport, "failing with "+mask.Shown)
 			for what, text := range map[string]string{"the output": p.output(), "Nextflow's log": string(p.logs[platform.LogNextflow]), "trace calls": strings.Join(p.bodies, "\n"),
 				"the end": end.Reason + end.ErrorReport, "CloudWatch": place.sent[platform.LogOutput] + place.sent[platform.LogNextflow]} {
 				hidesSecrets(t, what, text)
 			}
-			if len(p.logs[platform.LogNextflow]) < 1000 || place.sent[platform.LogNextflow] != string(p.logs[platform.LogNextflow]) || !strings.Contains(strings.Join(p.bodies, ""), masked) {
+			if len(p.logs[platform.LogNextflow]) < 1000 || place.sent[platform.LogNextflow] != string(p.logs[platform.LogNextflow]) || !strings.Contains(strings.Join(p.bodies, ""), mask.Shown) {
 				t.Errorf("%d bytes of Nextflow's log, %d trace calls", len(p.logs[platform.LogNextflow]), len(p.bodies))
 			}
 			hidesFiles(t, filepath.Join(string(place.folderStore), platform.KeptFolder("run1")))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -27,7 +28,7 @@ type spool struct {
 	// Where Nextflow works in a folder of the machine, paths in it are told as paths in the work directory.
 	from, to string
 	seen     func(body json.RawMessage) // gets every call before that; nil: nobody
-	mask     *mask                      // of what is told; nil: nothing is masked
+	mask     *mask.Mask                 // of what is told; nil: nothing is masked
 	record   io.Writer                  // gets every call as a line after that; nil: nothing
 
 	mu               sync.Mutex
@@ -51,7 +52,7 @@ func (s *spool) add(call traceCall) {
 	}
 	call.Body = moved(call.Body, s.from, s.to)
 	if s.mask != nil {
-		call.Body = s.mask.json(call.Body)
+		call.Body = maskJSON(s.mask, call.Body)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

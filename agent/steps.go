@@ -7,13 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
 // steps reports what happens on the machine, for the launch timeline.
 type steps struct {
 	portal *portal
-	mask   *mask
+	mask   *mask.Mask
 	wake   chan struct{}
 
 	mu      sync.Mutex
@@ -23,7 +24,7 @@ type steps struct {
 	ended   bool
 }
 
-func newSteps(p *portal, m *mask) *steps {
+func newSteps(p *portal, m *mask.Mask) *steps {
 	return &steps{portal: p, mask: m, wake: make(chan struct{}, 1), seen: map[string]bool{}}
 }
 
@@ -33,7 +34,7 @@ func (s *steps) add(name string, at time.Time, note string) {
 	defer s.mu.Unlock()
 	if !s.seen[name] {
 		s.seen[name] = true
-		step := platform.StepReport{Name: name, At: at.UTC(), Note: s.mask.text(note)}
+		step := platform.StepReport{Name: name, At: at.UTC(), Note: s.mask.Text(note)}
 		s.waiting, s.all = append(s.waiting, step), append(s.all, step)
 		wake(s.wake)
 	}

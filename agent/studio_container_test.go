@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -73,7 +74,7 @@ func TestInACloudTheToolRunsInItsContainer(t *testing.T) {
 	workspace, ended := p.startStudio(inCloud(t, place))
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
 	until(t, "its log is here", func() bool { return strings.Contains(p.output(), "answers.\n") })
-	contains(t, "the log", p.output(), "layer: Pull complete", "up: entry --dir /workspace --port 8888", "asked with: token "+masked)
+	contains(t, "the log", p.output(), "layer: Pull complete", "up: entry --dir /workspace --port 8888", "asked with: token "+mask.Shown)
 	if info, err := os.Stat(workspace); err != nil || info.Mode().Perm() != 0o777 {
 		t.Errorf("the image's user may not write: %v, %v", info, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"wherry/mask"
 	"wherry/platform"
 )
 
@@ -181,7 +182,7 @@ func TestASessionRunsItsToolAndKeepsItsWork(t *testing.T) {
 	workspace, ended := p.startStudio(nil)
 	until(t, "the tool is ready", func() bool { return p.has(platform.StepToolReady) })
 	until(t, "the log is here", func() bool { return strings.Contains(p.output(), "answers.\n") })
-	contains(t, "the log", p.output(), "--dir "+workspace+" --url https://a.studios.example --studio "+s.Studio.StudioID, "asked with: token "+masked)
+	contains(t, "the log", p.output(), "--dir "+workspace+" --url https://a.studios.example --studio "+s.Studio.StudioID, "asked with: token "+mask.Shown)
 	contains(t, "the environment", p.ask("/env"), "\nCOLOUR=blue\n", "TOOL_TOKEN=hush-hush", "WHERRY_STUDIO_TOKEN=hush-hush", "WHERRY_STUDIO_WORKSPACE="+workspace,
 		"WHERRY_STUDIO_NAME=my studio", "WHERRY_STUDIO_URL=https://a.studios.example")
 	must(t, os.MkdirAll(filepath.Join(workspace, "deep"), 0o755))

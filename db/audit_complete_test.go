@@ -20,7 +20,6 @@ var nobodysChange = map[string]string{
 	"AddWarmMachine":     "a loop follows the environment, whose change has an entry",
 	"Admit":              "a loop gives a place in the queue",
 	"AppendLog":          "an agent sends its log",
-	"BeginSecondFactor":  "it counts once it is confirmed, which has an entry",
 	"BootReported":       "a boot script tells how the start goes",
 	"CheckpointsRemoved": "an agent did what the entry of a deletion asked for",
 	"ComputeEnvChecked":  "a loop found nothing new",

@@ -71,7 +71,7 @@ func (t *tx) label(ctx context.Context, workspaceID, id int64) (platform.Workspa
 }
 
 func labelTaken(err error, l platform.WorkspaceLabel) error {
-	if isUnique(err, "label_names") {
+	if isUnique(err, "labels.workspace_id") {
 		return platform.FieldErrors{"name": "There is a label " + l.Text() + " already."}
 	}
 	return err
@@ -116,11 +116,14 @@ type labelOf struct {
 
 // LabelsByThing maps the ids of a workspace's things of one kind to their labels. Without ids it is about all of them.
 func (d *DB) LabelsByThing(ctx context.Context, workspaceID int64, kind platform.LabelKind, ids ...string) (map[string][]platform.WorkspaceLabel, error) {
+	if ids == nil {
+		ids = []string{}
+	}
 	list, err := all(ctx, d.read, func(s scanner) (l labelOf, err error) {
 		l.WorkspaceLabel, err = scanLabel(alsoScan{s, &l.id})
 		return l, err
 	}, `SELECT `+labelColumns+`, u.of_id FROM label_uses u JOIN labels l ON l.id = u.label_id WHERE l.workspace_id = ?1 AND u.kind = ?2
-		AND (?3 = '[]' OR u.of_id IN (SELECT value FROM json_each(?3)))`+labelOrder, workspaceID, kind, toJSON(slices.Concat([]string{}, ids)))
+		AND (?3 = '[]' OR u.of_id IN (SELECT value FROM json_each(?3)))`+labelOrder, workspaceID, kind, toJSON(ids))
 	of := map[string][]platform.WorkspaceLabel{}
 	for _, l := range list {
 		of[l.id] = append(of[l.id], l.WorkspaceLabel)
@@ -140,7 +143,10 @@ func labelsOn(ctx context.Context, q queryer, kind platform.LabelKind, id string
 // SetLabels gives a thing of a workspace the labels with these ids, and no others. A label that is not there, and one too many, is
 // an error at labelIds.
 func (d *DB) SetLabels(ctx context.Context, workspaceID int64, kind platform.LabelKind, id string, labelIDs []int64) error {
-	return d.inTx(ctx, func(t *tx) error { return t.setLabels(ctx, workspaceID, kind, id, slices.Concat([]int64{}, labelIDs)) })
+	if labelIDs == nil {
+		labelIDs = []int64{}
+	}
+	return d.inTx(ctx, func(t *tx) error { return t.setLabels(ctx, workspaceID, kind, id, labelIDs) })
 }
 
 // setLabels is SetLabels within a transaction; nil leaves the labels as they are.

@@ -33,8 +33,12 @@ func (d *DB) BeginSecondFactor(ctx context.Context, userID int64, secret platfor
 		if err != nil {
 			return err
 		}
-		return t.exec(ctx, platform.Errorf(platform.CodeConflict, "You have a second factor already. Turn it off first."),
+		err = t.exec(ctx, platform.Errorf(platform.CodeConflict, "You have a second factor already. Turn it off first."),
 			`INSERT INTO second_factors (id, secret) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET secret = excluded.secret WHERE confirmed_at = 0`, userID, sealed)
+		if err != nil {
+			return err
+		}
+		return t.auditUser(ctx, "user.begin-second-factor", userID, nil, map[string]any{"secretChanged": true})
 	})
 }
 

@@ -28,7 +28,11 @@ func (h *Handlers) Account(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Tokens = len(tokens)
+	secrets, err := h.DB.PipelineSecrets(ctx, platform.SecretsOwner{UserID: user.ID})
+	if err != nil {
+		return err
+	}
+	a.Tokens, a.Secrets = len(tokens), len(secrets)
 	if a.Factor, err = h.factor(c); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"wherry/cloud"
 	"wherry/db"
+	"wherry/mask"
 	"wherry/platform"
 	"wherry/views"
 )
@@ -111,19 +112,25 @@ func (h *Handlers) endOfFile(c echo.Context, r platform.Run, t platform.Task, na
 	if err != nil {
 		return "", 0, "This file cannot be read."
 	}
+	secrets, err := h.maskOf(c.Request().Context(), r)
+	if err != nil {
+		return "", 0, inWords(err)
+	}
+	before := 0
 	if seeker, ok := file.(io.Seeker); ok && info.Size() > shownOfFile {
-		if _, err := seeker.Seek(-shownOfFile, io.SeekEnd); err != nil {
+		before = int(min(info.Size()-shownOfFile, longestSecret))
+		if _, err := seeker.Seek(-shownOfFile-int64(before), io.SeekEnd); err != nil {
 			return "", 0, "This file cannot be read."
 		}
 	}
-	data, err := io.ReadAll(io.LimitReader(file, shownOfFile))
+	data, err := io.ReadAll(io.LimitReader(file, shownOfFile+int64(before)))
 	if err != nil {
 		return "", 0, "This file cannot be read."
 	}
 	if len(data) == 0 {
 		return "", 0, "This file is empty."
 	}
-	return strings.ToValidUTF8(string(data), "\uFFFD"), info.Size(), ""
+	return strings.ToValidUTF8(string(maskedEnd(secrets, data, min(before, len(data)))), "\uFFFD"), info.Size(), ""
 }
 
 // openTaskFile opens a file in a task's folder, through the run's platform. Only folders in the run's work directory are
@@ -163,6 +170,10 @@ func (h *Handlers) TaskFile(c echo.Context) error {
 		return err
 	}
 	defer file.Close()
+	secrets, err := h.maskOf(c.Request().Context(), r)
+	if err != nil {
+		return err
+	}
 	c.Response().Header().Set(echo.HeaderContentDisposition, mime.FormatMediaType("inline", map[string]string{"filename": strings.TrimPrefix(name, ".") + ".txt"}))
-	return c.Stream(http.StatusOK, echo.MIMETextPlainCharsetUTF8, file)
+	return c.Stream(http.StatusOK, echo.MIMETextPlainCharsetUTF8, &maskedReader{from: file, stream: mask.Stream{Mask: secrets}})
 }

@@ -263,6 +263,16 @@ func (s *Server) routes() []Route {
 
 		{http.MethodGet, "/api/service-info", platform.Public, a.ServiceInfo},
 		{http.MethodGet, "/api/user-info", platform.ByClient, a.UserInfo},
+		{http.MethodGet, "/api/labels", platform.ViewLabels, a.Labels},
+		{http.MethodPost, "/api/labels", platform.EditLabels, a.CreateLabel},
+		{http.MethodPut, "/api/labels/:label", platform.EditLabels, a.UpdateLabel},
+		{http.MethodDelete, "/api/labels/:label", platform.EditLabels, a.DeleteLabel},
+		{http.MethodPost, "/api/pipelines/labels/add", platform.EditPipelines, a.AddPipelineLabels},
+		{http.MethodPost, "/api/pipelines/labels/apply", platform.EditPipelines, a.ApplyPipelineLabels},
+		{http.MethodPost, "/api/pipelines/labels/remove", platform.EditPipelines, a.RemovePipelineLabels},
+		{http.MethodPost, "/api/workflow/labels/add", platform.LaunchRuns, a.AddWorkflowLabels},
+		{http.MethodPost, "/api/workflow/labels/apply", platform.LaunchRuns, a.ApplyWorkflowLabels},
+		{http.MethodPost, "/api/workflow/labels/remove", platform.LaunchRuns, a.RemoveWorkflowLabels},
 		// Without a workspaceId, the client's own secrets are meant; with one, the role there is asked by the handler.
 		{http.MethodGet, "/api/pipeline-secrets", platform.SignedIn, a.PipelineSecrets},
 		{http.MethodPost, "/api/pipeline-secrets", platform.SignedIn, a.CreatePipelineSecret},

@@ -331,3 +331,44 @@ func TestSecretsByTheAPI(t *testing.T) {
 		}
 	}
 }
+
+func TestFilesOfTasksAreShownWithoutTheRunsSecrets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.signedIn()
+	s.addSecret(s.ofWorkspace(), "TEAM", canary)
+	s.addSecret(s.ofUser(), "OWN", "one of 'ada'\nin two lines")
+	r := platform.Run{WorkspaceID: s.member.Workspace.ID, UserID: s.member.User.ID, ComputeEnvID: s.env.ID, Name: "a", WorkDir: s.env.WorkDir,
+		Launch: platform.Launch{WorkspaceSecrets: []string{"TEAM"}, UserSecrets: []string{"OWN"}}}
+	_, err := s.db.AddRun(t.Context(), &r)
+	must(t, err)
+	folder := filepath.Join(s.env.WorkDir, "ab", "cdef")
+	must(t, os.MkdirAll(folder, 0o755))
+	call := platform.TraceCall{Tasks: []platform.Task{{TaskID: 1, Name: "ASK", Status: platform.TaskFailed, Workdir: folder}}}
+	must(t, s.db.TraceCalled(t.Context(), r, "progress", call))
+	const cut = 64 << 10 // handlers.shownOfFile
+	for name, text := range map[string]string{
+		"short":                      "it is " + canary + ", or in two lines.\n",
+		"many":                       strings.Repeat("it is "+canary+"\n", 20_000),
+		"cut within a secret":        strings.Repeat("x", cut) + canary + strings.Repeat("y", cut-5) + "\n",
+		"cut just before the secret": strings.Repeat("x", 10) + canary + strings.Repeat("y", cut-len(canary)) + "\n",
+	} {
+		must(t, os.WriteFile(filepath.Join(folder, ".command.err"), []byte(text), 0o600))
+		_, page := s.get(b, ws+"/runs/"+r.ID+"/tasks/1?file=.command.err")
+		status, file := s.get(b, ws+"/runs/"+r.ID+"/tasks/1/files/.command.err")
+		if status != http.StatusOK || len(file) < len(text)/3 {
+			t.Errorf("%s: %d, %d bytes", name, status, len(file))
+		}
+		for what, shown := range map[string]string{"the page": page, "the file": file} {
+			for _, secret := range []string{canary, canary[1:], canary[5:], "in two lines"} {
+				if strings.Contains(shown, secret) {
+					t.Errorf("%s: %s tells %q", name, what, secret)
+				}
+			}
+			if name != "cut within a secret" && !strings.Contains(shown, "****") {
+				t.Errorf("%s: nothing stands in place of the secret on %s", name, what)
+			}
+		}
+	}
+}

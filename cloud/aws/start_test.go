@@ -15,6 +15,7 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"wherry/cloud"
@@ -691,5 +692,37 @@ func TestAThrottledLaunchSlowsTheNextOnesDown(t *testing.T) {
 	}
 	if n := len(w.launches()); n != 1 {
 		t.Errorf("%d launches: the SDK repeated one past the pacer", n)
+	}
+}
+
+// TestTheLabelsOfAMachinesWorkAreTagsOfItsInstanceAndItsDisk shows them as the account's owner sees them.
+func TestTheLabelsOfAMachinesWorkAreTagsOfItsInstanceAndItsDisk(t *testing.T) {
+	t.Parallel()
+	w := newMachineWorld(t)
+	w.env.Config.ResourceLabels = []platform.Label{{Name: "cost-centre", Value: "rivers"}, {Name: "team", Value: "hydro"}}
+	id := platform.NewID()
+	r := w.request(id)
+	r.Tags = []platform.Label{{Name: "Cost-Centre", Value: "lakes"}, {Name: "project", Value: "dams"}}
+	_, err := w.aws.Start(t.Context(), w.env, r)
+	must(t, err)
+	made := w.instancesIn(id)
+	if len(made) != 1 || len(made[0].BlockDeviceMappings) == 0 {
+		t.Fatalf("%v", made)
+	}
+	volumes, err := w.ec2().DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{VolumeIds: []string{awssdk.ToString(made[0].BlockDeviceMappings[0].Ebs.VolumeId)}})
+	must(t, err)
+	for what, tags := range map[string][]types.Tag{"the instance": made[0].Tags, "its disk": volumes.Volumes[0].Tags} {
+		got := map[string]string{}
+		for _, tag := range tags {
+			got[awssdk.ToString(tag.Key)] = awssdk.ToString(tag.Value)
+		}
+		for name, value := range map[string]string{"Cost-Centre": "lakes", "team": "hydro", "project": "dams", tagRun: r.RunID} {
+			if got[name] != value {
+				t.Errorf("%s has no tag %s=%s: %v", what, name, value, got)
+			}
+		}
+		if _, there := got["cost-centre"]; there || len(got) != 10 {
+			t.Errorf("%s has %d tags: %v", what, len(got), got)
+		}
 	}
 }

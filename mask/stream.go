@@ -1,26 +1,26 @@
-package agent
+package mask
 
 import "bytes"
 
-// maskStream masks a text that comes in parts. It holds back what may be the beginning of a secret.
-type maskStream struct {
-	*mask
+// Stream masks a text that comes in parts. It holds back what may be the beginning of a secret.
+type Stream struct {
+	*Mask
 	held  []byte // not decided yet
 	cover int    // how much at the beginning of held belongs to a secret in any case
 	shown int    // how much at the beginning of held was shown
-	found bool   // a secret was in the text
+	Found bool   // a secret was in the text
 }
 
-// add takes a part of the text, and appends what is decided to out, masked. Every byte that belongs to a secret is left out, also
+// Add takes a part of the text, and appends what is decided to out, masked. Every byte that belongs to a secret is left out, also
 // where one secret lies over another.
-func (s *maskStream) add(out, part []byte) []byte { return s.decide(out, part, false) }
+func (s *Stream) Add(out, part []byte) []byte { return s.decide(out, part, false) }
 
-// end returns what was held back, when nothing comes any more.
-func (s *maskStream) end() []byte { return s.decide(nil, nil, true) }
+// End returns what was held back, when nothing comes any more.
+func (s *Stream) End() []byte { return s.decide(nil, nil, true) }
 
-// pause is called when nothing has come for a while. So that what is shown stays live, up to three characters that may be a
+// Pause is called when nothing has come for a while. So that what is shown stays live, up to three characters that may be a
 // secret's beginning are shown. The rest of the secret stays masked, whenever it comes; more than that is held back until then.
-func (s *maskStream) pause() (shown []byte) {
+func (s *Stream) Pause() (shown []byte) {
 	if n := len(s.held); n < minMasked && s.cover == 0 && s.shown < n {
 		shown = bytes.Clone(s.held[s.shown:])
 		s.shown = n
@@ -28,7 +28,7 @@ func (s *maskStream) pause() (shown []byte) {
 	return shown
 }
 
-func (s *maskStream) decide(out, part []byte, last bool) []byte {
+func (s *Stream) decide(out, part []byte, last bool) []byte {
 	text := part
 	if len(s.held) > 0 {
 		text = append(s.held, part...)
@@ -50,9 +50,9 @@ func (s *maskStream) decide(out, part []byte, last bool) []byte {
 				if from < i {
 					out = append(out, text[from:i]...)
 				}
-				out = append(out, masked...)
+				out = append(out, Shown...)
 			}
-			s.cover, s.found = max(s.cover, i+length), true
+			s.cover, s.Found = max(s.cover, i+length), true
 		}
 		if i < s.cover {
 			from = i + 1

@@ -1,4 +1,5 @@
-package agent
+// Package mask puts stars in the place of secrets in texts that people see.
+package mask
 
 import (
 	"encoding/base64"
@@ -11,22 +12,22 @@ import (
 )
 
 const (
-	// masked stands where a secret was.
-	masked = "****"
+	// Shown stands where a secret was.
+	Shown = "****"
 	// minMasked is how many characters a secret, or a line of one, has at least: what is shorter stands in every text by chance.
 	minMasked = 4
 )
 
-// mask knows secrets in the forms in which programs print them, and puts masked in their place. It does not change once it is made.
-type mask struct {
+// Mask knows secrets in the forms in which programs print them, and puts Shown in their place. It does not change once it is made.
+type Mask struct {
 	first    [1 << 16 / 64]uint64         // a bit for each pair of bytes that a pattern begins with
 	shorts   map[string]bool              // the beginnings of patterns that are shorter than a key
 	patterns map[[minMasked]byte][]string // by their beginning, the longest first
 }
 
-// newMask makes a mask of secrets. Those that are too short are left out.
-func newMask(secrets ...string) *mask {
-	m := &mask{shorts: map[string]bool{}, patterns: map[[minMasked]byte][]string{}}
+// New makes a mask of secrets. Those that are too short are left out.
+func New(secrets ...string) *Mask {
+	m := &Mask{shorts: map[string]bool{}, patterns: map[[minMasked]byte][]string{}}
 	for _, secret := range secrets {
 		for _, form := range formsOf(secret) {
 			m.add(form)
@@ -35,7 +36,7 @@ func newMask(secrets ...string) *mask {
 	return m
 }
 
-func (m *mask) add(pattern string) {
+func (m *Mask) add(pattern string) {
 	key := [minMasked]byte([]byte(pattern))
 	list := m.patterns[key]
 	if slices.Contains(list, pattern) {
@@ -54,13 +55,13 @@ func (m *mask) add(pattern string) {
 }
 
 // begins tells whether a pattern begins with a pair of bytes. It is asked for every byte of every log.
-func (m *mask) begins(a, b byte) bool {
+func (m *Mask) begins(a, b byte) bool {
 	pair := uint16(a)<<8 | uint16(b)
 	return m.first[pair/64]&(1<<(pair%64)) != 0
 }
 
 // at returns how long the longest pattern is that text begins with, 0 for none, and whether more text could make a longer one.
-func (m *mask) at(text []byte) (length int, open bool) {
+func (m *Mask) at(text []byte) (length int, open bool) {
 	if len(text) < minMasked {
 		return 0, m.shorts[string(text)]
 	}
@@ -76,14 +77,14 @@ func (m *mask) at(text []byte) (length int, open bool) {
 	return 0, open
 }
 
-// bytes masks a text that is whole.
-func (m *mask) bytes(text []byte) []byte {
-	s := maskStream{mask: m}
-	return append(s.add(nil, text), s.end()...)
+// Bytes masks a text that is whole.
+func (m *Mask) Bytes(text []byte) []byte {
+	s := Stream{Mask: m}
+	return append(s.Add(nil, text), s.End()...)
 }
 
-// text masks a text that is whole.
-func (m *mask) text(text string) string { return string(m.bytes([]byte(text))) }
+// Text masks a text that is whole.
+func (m *Mask) Text(text string) string { return string(m.Bytes([]byte(text))) }
 
 // formsOf are a secret, and each line of it, as they stand in texts. None of them has a line end in it.
 func formsOf(secret string) (forms []string) {
