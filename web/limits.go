@@ -128,7 +128,7 @@ func (s *Server) countStrangers(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) countKnown(p platform.Permission, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		var err error
-		if p == platform.ByAgent {
+		if _, signedIn := handlers.User(c); p == platform.ByAgent || p == platform.ByClient && !signedIn {
 			err = s.count(c, s.limits.machines, "machine", handlers.Machine(c).ID)
 		} else {
 			err = s.countPerson(c)

@@ -118,6 +118,10 @@ func TestMachinesAreLimitedEachByItself(t *testing.T) {
 	_, m := s.addRun("a")
 	_, n := s.addRun("b")
 	one, two := s.claimed(m), s.claimed(n)
+	s.server.limits.addresses = few(0)
+	if status := one(http.MethodGet, "/api/user-info", ""); status != http.StatusOK {
+		t.Errorf("a machine where a user's token may be, too: %d", status)
+	}
 	s.server.limits.machines = few(2)
 	for i, want := range []bool{true, true, false} {
 		if status := one(http.MethodPost, "/agent/steps", "[]"); (status < 300) != want || !want && status != http.StatusTooManyRequests {
