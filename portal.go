@@ -124,9 +124,13 @@ func (p *portal) wire(key []byte, id string) error {
 	if p.certificates, err = p.tls.certificates(p.data, st, p.log); err != nil {
 		return err
 	}
+	provider, err := p.signIn.signInProvider(p.url)
+	if err != nil {
+		return err
+	}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), RequireSecondFactor: p.signIn.secondFactor,
-			Provider: p.signIn.signInProvider(p.url), NoPasswords: p.signIn.noPasswords, Accounts: accounts,
+			Provider: provider, NoPasswords: p.signIn.noPasswords, Accounts: accounts,
 			PortalURL: p.url, Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
