@@ -213,3 +213,7 @@ deb: build ## bin/wherry_VERSION_ARCH.deb
 	@command -v dpkg-deb >/dev/null || { echo "Install dpkg and run this again." >&2; exit 1; }
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) packaging/deb.sh bin/wherry \
 	  "$$(git describe --tags --always 2>/dev/null || echo development)" "$$($(GO) env GOARCH)" bin
+
+.PHONY: fuzz
+fuzz: generate ## every fuzzer in turn for FUZZTIME (10s), with a table of what it tried
+	nice -n 10 ./fuzz.sh $(FUZZ)

@@ -8,7 +8,10 @@ printf '%-28s %-30s %12s %8s %s\n' package fuzzer executions new result
 while IFS=: read -r file name; do
   [ $# -gt 0 ] && [[ ! "$name" =~ $(IFS='|'; echo "$*") ]] && continue
   package=./$(dirname "${file#./}")
-  output=$(go test "$package" -run '^$' -fuzz "^$name\$" -fuzztime "$time" 2>&1) && result=ok || { result=FAILED failed=1; }
+  output=$(go test "$package" -run '^$' -fuzz "^$name\$" -fuzztime "$time" 2>&1) && result=ok || result=FAILED
+  # On a busy machine Go calls it a failure that the time was over while an input was tried.
+  grep -q 'context deadline exceeded' <<<"$output" && ! grep -q 'Failing input' <<<"$output" && result=ok
+  [ "$result" = ok ] || failed=1
   counts=$(grep -o 'execs: [0-9]*.*new interesting: [0-9]*' <<<"$output" | tail -1)
   printf '%-28s %-30s %12s %8s %s\n' "$package" "$name" "$(sed -n 's/^execs: \([0-9]*\).*/\1/p' <<<"$counts")" "${counts##* }" "$result"
   [ "$result" = ok ] || printf '%s\n' "$output" | tail -40

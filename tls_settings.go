@@ -75,12 +75,14 @@ func (s tlsSettings) check(portalURL, agentURL, studiosURL string) error {
 			return fmt.Errorf("the portal speaks TLS, and %s is %q; set it to https://", name, address)
 		}
 	}
-	u, err := url.Parse(portalURL)
-	if err != nil {
-		return err
-	}
-	if len(s.domains) > 0 && !slices.Contains(s.domains, strings.ToLower(u.Hostname())) {
-		return fmt.Errorf("WHERRY_TLS_ACME is %q, and does not have %q, the host of WHERRY_URL; add it", strings.Join(s.domains, ","), u.Hostname())
+	for name, address := range map[string]string{"WHERRY_URL": portalURL, "WHERRY_STUDIOS_URL": studiosURL} {
+		u, err := url.Parse(address)
+		if err != nil {
+			return err
+		}
+		if len(s.domains) > 0 && address != "" && !slices.Contains(s.domains, strings.ToLower(u.Hostname())) {
+			return fmt.Errorf("WHERRY_TLS_ACME is %q, and does not have %q, the host of %s; add it", strings.Join(s.domains, ","), u.Hostname(), name)
+		}
 	}
 	return nil
 }

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTLSIsSetWholeAndOnce: what is set by half, twice, or against another setting is refused in words that name the variables.
@@ -28,6 +33,7 @@ func TestTLSIsSetWholeAndOnce(t *testing.T) {
 		{what: "machines in clear", from: files, name: "WHERRY_AGENT_PORTAL", value: "http://portal.example.org", want: "WHERRY_AGENT_PORTAL"},
 		{what: "Studios in clear", from: files, name: "WHERRY_STUDIOS_ADDRESS", value: ":8443", another: "WHERRY_STUDIOS_URL", too: "http://portal.example.org:8443", want: "WHERRY_STUDIOS_URL"},
 		{what: "ACME for another name", from: acme, name: "WHERRY_URL", value: "https://elsewhere.example.org", want: `does not have "elsewhere.example.org"`},
+		{what: "ACME without the Studios", from: acme, name: "WHERRY_STUDIOS_ADDRESS", value: ":8443", another: "WHERRY_STUDIOS_URL", too: "https://s.example.org:8443", want: "the host of WHERRY_STUDIOS_URL"},
 		{what: "ACME for a wildcard", from: acme, name: "WHERRY_TLS_ACME", value: "*.example.org", want: `"*.example.org"`},
 		{what: "ACME for a number", from: acme, name: "WHERRY_TLS_ACME", value: "10.0.0.1", want: `"10.0.0.1"`},
 		{what: "no mail address", from: acme, name: "WHERRY_TLS_ACME_EMAIL", value: "ops", want: `"ops"`},
@@ -56,5 +62,39 @@ func TestTLSIsSetWholeAndOnce(t *testing.T) {
 				t.Errorf("trusted are %v", s.proxies)
 			}
 		})
+	}
+}
+
+// TestEveryListenerSpeaksTLSButThatOfPlainHTTP is of a portal whose Studios share an address.
+func TestEveryListenerSpeaksTLSButThatOfPlainHTTP(t *testing.T) {
+	t.Parallel()
+	var d doctor
+	withCertificate(t, &d, time.Hour, "portal.example.org")
+	d.data, d.tls.httpAddress, d.studios.address, d.studios.url = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", "https://portal.example.org:8443"
+	p, _ := serving(t, d.settings)
+	if p.jobs.PortalURL != "https://portal.example.org" {
+		t.Errorf("machines are told %s", p.jobs.PortalURL)
+	}
+	for address, c := range map[string]struct {
+		listener net.Listener
+		status   int
+		proto    string
+	}{
+		"https://portal.example.org/healthz": {p.listener, http.StatusOK, "HTTP/2.0"},
+		"https://portal.example.org:8443/":   {p.studioListener, http.StatusUnauthorized, "HTTP/2.0"},
+		"http://portal.example.org/sign-in":  {p.httpListener, http.StatusPermanentRedirect, "HTTP/1.1"},
+	} {
+		transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, c.listener.Addr().String())
+			}}
+		req, err := http.NewRequest(http.MethodGet, address, nil)
+		must(t, err)
+		resp, err := transport.RoundTrip(req)
+		must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || resp.Proto != c.proto {
+			t.Errorf("%s: %s by %s", address, resp.Status, resp.Proto)
+		}
 	}
 }

@@ -187,7 +187,7 @@ func launchOnSpot(t *testing.T, s *stillSite, page playwright.Page, cloudy, spot
 			}
 		}
 	}
-	must(t, page.GetByText("Configuration, scripts and variables").Click())
+	must(t, page.GetByText("Configuration, scripts, variables and secrets").Click())
 	choose(here.ID, false, false)
 	choose(cloudy.ID, false, true)
 	choose(spot.ID, true, true)

@@ -197,7 +197,6 @@ var notices = map[string]string{
 	"workspace-added":      "The workspace was added. Owners of the organization are its owners; add others on the page of its participants.",
 	"workspace-saved":      "The workspace was saved.",
 	"workspace-deleted":    "The workspace was deleted.",
-	"workspace-left":       "You left the workspace.",
 	"organization-saved":   "The organization was saved.",
 	"organization-added":   "The organization was added.",
 	"role-saved":           "The role was saved. It counts from now on.",

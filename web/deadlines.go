@@ -25,6 +25,7 @@ const (
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	giveUp  context.CancelFunc // ends the request, so that nothing is done with half a form
 	late    bool
 }
 
@@ -35,6 +36,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 		_ = b.control.SetReadDeadline(time.Time{})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.late = true
+		b.giveUp()
 	}
 	return n, err
 }
@@ -46,7 +48,10 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			control := http.NewResponseController(w)
 			_ = control.SetReadDeadline(time.Now().Add(s.bodyTime))
-			r.Body = &timedBody{ReadCloser: r.Body, control: control}
+			ctx, giveUp := context.WithCancel(r.Context())
+			defer giveUp()
+			r = r.WithContext(ctx)
+			r.Body = &timedBody{ReadCloser: r.Body, control: control, giveUp: giveUp}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -64,7 +69,7 @@ func (s *Server) inTime(next echo.HandlerFunc) echo.HandlerFunc {
 		body, _ := c.Request().Body.(*timedBody)
 		err := next(c)
 		if body != nil && body.late && !c.Response().Committed {
-			c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context()))) // net/http takes who is late for gone
+			c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context()))) // to answer, after all
 			return echo.NewHTTPError(http.StatusRequestTimeout, "What was sent did not come in time. Nothing was done; try again.")
 		}
 		return err
@@ -87,6 +92,7 @@ func (w *timedWriter) Write(p []byte) (n int, err error) {
 		written, err = w.ResponseWriter.Write(p[n:min(n+pieceSize, len(p))])
 		n += written
 	}
+	_ = w.control.SetWriteDeadline(time.Time{}) // over HTTP/2 it ends an answer, also while its handler fetches more of it
 	return n, err
 }
 

@@ -125,6 +125,63 @@ func TestWhoDoesNotReadIsCutOffAndWhoReadsSlowlyIsNot(t *testing.T) {
 	}
 }
 
+// TestDeadlinesAreKeptOverBothProtocols: HTTP/2 has timers of its own for them.
+func TestDeadlinesAreKeptOverBothProtocols(t *testing.T) {
+	t.Parallel()
+	for _, second := range []bool{false, true} {
+		s := newSite(t)
+		s.setUp()
+		_, m := s.addRun("a")
+		key, _, _ := s.claim(m)
+		server := s.server
+		server.bodyTime, server.pieceTime = 300*time.Millisecond, 300*time.Millisecond
+		e := echo.New()
+		e.Use(server.inTime)
+		e.GET("/slow", func(c echo.Context) error {
+			for range 3 {
+				if _, err := c.Response().Write([]byte("boat\n")); err != nil {
+					return err
+				}
+				c.Response().Flush()
+				time.Sleep(500 * time.Millisecond)
+			}
+			return nil
+		})
+		portal := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				e.ServeHTTP(w, r)
+				return
+			}
+			s.Config.Handler.ServeHTTP(w, r)
+		}))
+		portal.EnableHTTP2 = second
+		portal.StartTLS()
+		t.Cleanup(portal.Close)
+		client := portal.Client()
+		resp, err := client.Get(portal.URL + "/slow")
+		must(t, err)
+		if status, text := readAll(t, resp); status != http.StatusOK || text != "boat\nboat\nboat\n" || (resp.ProtoMajor == 2) != second {
+			t.Errorf("%s: an answer that comes slowly: %d %q", resp.Proto, status, text)
+		}
+		body, pieces := io.Pipe()
+		t.Cleanup(func() { pieces.Close() })
+		go func() { _, _ = pieces.Write([]byte("login=ada")) }()
+		resp, err = client.Post(portal.URL+"/sign-in", "application/x-www-form-urlencoded", body)
+		must(t, err)
+		if status, _ := readAll(t, resp); status != http.StatusRequestTimeout {
+			t.Errorf("%s: a body that does not come: %d", resp.Proto, status)
+		}
+		req, err := http.NewRequest(http.MethodPost, portal.URL+"/agent/sync", strings.NewReader(fmt.Sprintf(`{"change":-1,"wait":%d}`, time.Second)))
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err = client.Do(req)
+		must(t, err)
+		if status, text := readAll(t, resp); status != http.StatusOK {
+			t.Errorf("%s: a long poll: %d %s", resp.Proto, status, text)
+		}
+	}
+}
+
 func TestPlainHTTPLeadsToThePortalAndItsStudiosAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -41,7 +41,7 @@ func parsePosition(s string) (p position, ok bool) {
 	if p.Change, err = strconv.ParseInt(change, 10, 64); err != nil || p.Change < 0 {
 		return p, false
 	}
-	if p.Line, err = strconv.ParseInt(line, 10, 64); err != nil {
+	if p.Line, err = strconv.ParseInt(line, 10, 64); err != nil || p.Line < 0 { // a negative one would count from the end
 		p.Line = 0
 	}
 	return p, true
@@ -270,5 +270,9 @@ func (st *stream) write(text string) error {
 	if _, err := st.c.Response().Write([]byte(text)); err != nil {
 		return err
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	_ = out.SetWriteDeadline(time.Time{}) // over HTTP/2 it ends a stream, also one on which nothing is written
+	return nil
 }
