@@ -119,13 +119,13 @@ func (p *portal) wire(key []byte, id string) error {
 	if err != nil {
 		return err
 	}
-	provider, err := p.signIn.provider(p.url)
-	if err != nil {
-		return err
-	}
 	st := studios.New(studios.Config{DB: p.db, Log: p.log, Origins: origins, PortalURL: p.url, Key: key, Templates: p.studios.templates, MaxUpload: p.studios.maxUpload,
 		Token: func(sessionID string) string { return jobs.StudioToken(key, sessionID) }})
 	if p.certificates, err = p.tls.certificates(p.data, st, p.log); err != nil {
+		return err
+	}
+	provider, err := p.signIn.signInProvider(p.url)
+	if err != nil {
 		return err
 	}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,

@@ -18,7 +18,7 @@ func TestASettingThatMeansNothingIsRefused(t *testing.T) {
 		{"WHERRY_STUDIOS_DOMAIN", "https://studios.example.org"}, {"WHERRY_STUDIOS_DOMAIN", "*.example.org"}, {"WHERRY_STUDIOS_DOMAIN", "org"}, {"WHERRY_STUDIOS_ADDRESS", "8443"},
 		{"WHERRY_STUDIOS_URL", "https://example.org"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "20 gigabytes"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "1"}, {"WHERRY_STUDIOS_MAX_UPLOAD", "999999999GiB"},
 		{"WHERRY_SESSION_IDLE", "12"}, {"WHERRY_SESSION_LIMIT", "10s"}, {"WHERRY_REQUIRE_SECOND_FACTOR", "maybe"},
-		{"WHERRY_PASSWORDS", "false"}, {"WHERRY_OIDC_SIGN_UP", "sometimes"}, {"WHERRY_OIDC_ISSUER", "http://id.example.org"}, {"WHERRY_OIDC_ISSUER", "https://id.example.org"},
+		{"WHERRY_PASSWORDS", "false"}, {"WHERRY_OIDC_SIGN_UP", "sometimes"},
 		{"WHERRY_STUDIO_TEMPLATES", "/no/such/file.json"},
 	} {
 		t.Run(c.name+"="+c.value, func(t *testing.T) {

@@ -16,9 +16,9 @@ type signInSettings struct {
 	secondFactor bool                  // WHERRY_REQUIRE_SECOND_FACTOR: everybody needs one
 	noPasswords  bool                  // WHERRY_PASSWORDS=false: nobody signs in by password
 
-	oidc       oidcSettings
-	signUp     bool // WHERRY_OIDC_SIGN_UP: whoever the provider knows becomes a user
-	trustEmail bool // WHERRY_OIDC_TRUST_EMAIL: a verified e-mail address stands for the user who has it
+	provider   oidcSettings // WHERRY_OIDC_*: an OpenID provider; without an issuer there is none
+	signUp     bool         // WHERRY_OIDC_SIGN_UP: whoever it knows becomes a user
+	trustEmail bool         // WHERRY_OIDC_TRUST_EMAIL: a verified e-mail address stands for the user who has it
 }
 
 // readSignInSettings reads the variables.
@@ -36,7 +36,7 @@ func readSignInSettings() (s signInSettings, err error) {
 }
 
 func (s *signInSettings) readProvider() (err error) {
-	if s.oidc, err = readOIDCSettings(); err != nil {
+	if s.provider, err = readOIDCSettings(); err != nil {
 		return err
 	}
 	if os.Getenv("WHERRY_PASSWORDS") != "" {
@@ -46,23 +46,25 @@ func (s *signInSettings) readProvider() (err error) {
 		}
 		s.noPasswords = !passwords
 	}
-	if s.noPasswords && s.oidc.config.Issuer == "" {
+	for name, to := range map[string]*bool{"WHERRY_OIDC_SIGN_UP": &s.signUp, "WHERRY_OIDC_TRUST_EMAIL": &s.trustEmail} {
+		if *to, err = boolSetting(name); err != nil {
+			return err
+		}
+	}
+	if s.provider.config.Issuer == "" && s.noPasswords {
 		return errors.New("WHERRY_PASSWORDS is false, and there is no WHERRY_OIDC_ISSUER: nobody could sign in")
 	}
-	if s.signUp, err = boolSetting("WHERRY_OIDC_SIGN_UP"); err != nil {
-		return err
-	}
-	s.trustEmail, err = boolSetting("WHERRY_OIDC_TRUST_EMAIL")
-	return err
+	return nil
 }
 
-// provider is the OpenID provider as the portal at that address uses it; nil: there is none.
-func (s signInSettings) provider(portalURL string) (*handlers.Provider, error) {
-	client, err := s.oidc.client(portalURL)
+// signInProvider is the OpenID provider as the portal at that address uses it; nil: there is none.
+func (s signInSettings) signInProvider(portalURL string) (*handlers.Provider, error) {
+	client, err := s.provider.client(portalURL)
 	if client == nil || err != nil {
 		return nil, err
 	}
-	return &handlers.Provider{Client: client, Issuer: s.oidc.config.Issuer, Name: s.oidc.name, SignUp: s.signUp, TrustEmail: s.trustEmail, Groups: true}, nil
+	return &handlers.Provider{Client: client, Issuer: s.provider.config.Issuer, Name: s.provider.name, SignUp: s.signUp, TrustEmail: s.trustEmail,
+		Groups: s.provider.config.GroupsClaim != ""}, nil
 }
 
 func sessionTime(name string, fallback time.Duration) (time.Duration, error) {
