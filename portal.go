@@ -119,6 +119,10 @@ func (p *portal) wire(key []byte, id string) error {
 	if err != nil {
 		return err
 	}
+	provider, err := p.signIn.provider(p.url)
+	if err != nil {
+		return err
+	}
 	st := studios.New(studios.Config{DB: p.db, Log: p.log, Origins: origins, PortalURL: p.url, Key: key, Templates: p.studios.templates, MaxUpload: p.studios.maxUpload,
 		Token: func(sessionID string) string { return jobs.StudioToken(key, sessionID) }})
 	if p.certificates, err = p.tls.certificates(p.data, st, p.log); err != nil {
@@ -126,13 +130,16 @@ func (p *portal) wire(key []byte, id string) error {
 	}
 	p.server = &web.Server{DB: p.db, Hub: web.NewHub(p.db), HTTPS: strings.HasPrefix(p.url, "https://"), Log: p.log, Studios: st, URL: p.url, TrustedProxies: p.proxies,
 		Pages: &handlers.Handlers{DB: p.db, Clouds: p.clouds, Log: p.log, SignIns: handlers.NewSignInLimit(), RequireSecondFactor: p.signIn.secondFactor,
-			Provider: p.signIn.signInProvider(p.url), NoPasswords: p.signIn.noPasswords, Accounts: accounts,
+			Provider: provider, NoPasswords: p.signIn.noPasswords, Accounts: accounts,
 			PortalURL: p.url, Pending: handlers.NewPending(), JumpRoleARN: p.jumpRole, InstanceCredentials: p.instanceCredentials,
 			Templates: p.studios.templates, AgentURLReachable: reachable, Price: func(e platform.ComputeEnv) platform.Price {
 				price, _ := source.Table().Hour(e.Region, aws.InstanceType(e), e.Config.Spot) // none is the zero Price
 				return price
 			}},
 		API: &api.API{DB: p.db, Key: key, PortalURL: p.url, Version: version, Log: p.log, Templates: p.studios.templates, StudioURL: st.URL}}
+	if sender := newMailSender(p.mail); sender != nil {
+		p.server.Pages.Mail = sender.Send
+	}
 	p.monitor()
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"wherry/cloud/aws/prices"
 	"wherry/db"
+	"wherry/mail"
 	"wherry/platform"
 	"wherry/web"
 )
@@ -34,6 +35,7 @@ type settings struct {
 	studios  studioSettings
 	tls      tlsSettings
 	signIn   signInSettings
+	mail     mail.Settings  // WHERRY_SMTP_*: by which server mail is sent; the zero Settings: none is
 	proxies  []netip.Prefix // WHERRY_TRUSTED_PROXIES: whose X-Forwarded-For counts
 	key      db.KeySource   // WHERRY_KEY, WHERRY_KEY_FILE: the master key; the zero KeySource: wherry.key in the data folder
 
@@ -88,6 +90,9 @@ func readSettings(name string, args []string, more func(*flag.FlagSet)) (setting
 		return s, nil, err
 	}
 	if s.signIn, err = readSignInSettings(); err != nil {
+		return s, nil, err
+	}
+	if s.mail, err = readMailSettings(); err != nil {
 		return s, nil, err
 	}
 	if s.proxies, err = readTrustedProxies(); err != nil {
