@@ -31,10 +31,10 @@ func (h *Handlers) showConfirm(c echo.Context, status int, next string, errs pla
 		return err
 	}
 	user, _ := User(c)
-	return render(c, status, views.ConfirmPage(s, user, next, errs))
+	return render(c, status, views.ConfirmPage(s, user, Session(c).SecondFactor, next, errs))
 }
 
-// Confirm takes the password again, and lets the most sensitive changes through for a while.
+// Confirm takes the password again, and a code of who has a second factor, and lets the most sensitive changes through for a while.
 func (h *Handlers) Confirm(c echo.Context) error {
 	user, _ := User(c)
 	next := accountPath(c.FormValue("next"))
@@ -44,6 +44,15 @@ func (h *Handlers) Confirm(c echo.Context) error {
 	}
 	if problem != "" {
 		return h.showConfirm(c, http.StatusUnprocessableEntity, next, platform.FieldErrors{"password": problem})
+	}
+	if Session(c).SecondFactor {
+		_, problem, err := h.proveSecondFactor(c, user, c.FormValue("code"), true)
+		if err != nil {
+			return err
+		}
+		if problem != "" {
+			return h.showConfirm(c, http.StatusUnprocessableEntity, next, platform.FieldErrors{"code": problem})
+		}
 	}
 	if err := h.RenewSession(c); err != nil {
 		return err

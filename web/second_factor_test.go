@@ -34,7 +34,7 @@ func (s *site) withSecondFactor(b *http.Client, csrf string) (secret string, rec
 		s.t.Fatalf("there is no secret on %s", page)
 	}
 	status, page := s.post(b, "/account/second-factor/confirm", url.Values{"csrf": {csrf}, "code": {code(s.t, match[1], time.Now())}})
-	recovery = regexp.MustCompile(`[a-z2-7]{4}(?:-[a-z2-7]{4}){3}`).FindAllString(page, -1)
+	recovery = regexp.MustCompile(`[a-z2-7]{4}(?:-[a-z2-7]{4}){5}`).FindAllString(page, -1)
 	if status != http.StatusOK || len(recovery) != platform.RecoveryCodeCount {
 		s.t.Fatalf("%d with %d recovery codes: %s", status, len(recovery), page)
 	}
