@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -30,18 +31,31 @@ const CallbackPath = "/sign-in/oidc/callback"
 
 var errNoProvider = platform.Errorf(platform.CodeNotFound, "This portal has no identity provider to sign in by.")
 
-// ProviderSignIn leads to the provider.
+// ProviderSignIn leads to the provider. Who was led here by another site's page has not asked for it, and is shown the page that asks.
 func (h *Handlers) ProviderSignIn(c echo.Context) error {
+	if fromElsewhere(c) {
+		return c.Redirect(http.StatusSeeOther, "/sign-in?"+url.Values{"next": {localPath(c.QueryParam("next"))}}.Encode())
+	}
 	return h.toProvider(c, startedSignIn{next: localPath(c.QueryParam("next"))})
 }
 
-// LinkProvider leads who is signed in to the provider, to link what they are there.
+// LinkProvider leads who is signed in to the provider, to link what they are there. Not who was led here by another site's page: the
+// browser could be signed in at the provider as whoever made that page, who then came in here as this user.
 func (h *Handlers) LinkProvider(c echo.Context) error {
+	if fromElsewhere(c) {
+		return redirect(c, "/account", "")
+	}
 	if !h.fresh(c) {
 		return h.askToConfirm(c, "/account/link")
 	}
 	user, _ := User(c)
 	return h.toProvider(c, startedSignIn{linkTo: user.ID})
+}
+
+// fromElsewhere tells whether a page of another origin, a Studio's too, led the browser here.
+func fromElsewhere(c echo.Context) bool {
+	site := c.Request().Header.Get("Sec-Fetch-Site")
+	return site == "cross-site" || site == "same-site"
 }
 
 func (h *Handlers) toProvider(c echo.Context, started startedSignIn) error {
