@@ -6,12 +6,10 @@ import (
 	"strings"
 	"unicode"
 
+	"wherry/handlers"
 	"wherry/oidc"
 	"wherry/platform"
 )
-
-// oidcCallback is the portal's path to which a provider sends browsers back. Operators have registered it there.
-const oidcCallback = "/sign-in/oidc/callback"
 
 // oidcSettings are what an operator can set about single sign-on. Without an issuer there is none.
 type oidcSettings struct {
@@ -50,7 +48,7 @@ func (s oidcSettings) client(portalURL string) (*oidc.Client, error) {
 		return nil, nil
 	}
 	config := s.config
-	config.RedirectURL = portalURL + oidcCallback
+	config.RedirectURL = portalURL + handlers.CallbackPath
 	if err := config.Check(); err != nil {
 		return nil, fmt.Errorf("single sign-on (WHERRY_OIDC_ISSUER, WHERRY_OIDC_SCOPES, WHERRY_OIDC_PRIVATE): %w", err)
 	}
