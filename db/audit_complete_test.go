@@ -40,7 +40,6 @@ var nobodysChange = map[string]string{
 	"TraceBegan":         "an agent tells of its run",
 	"TraceCreated":       "an agent tells of its run",
 	"TraceProgressed":    "an agent tells of its run",
-	"UseSignInLink":      "the session that it begins has an entry",
 	"UseSecondFactor":    "the session that it begins, or the change that it allows, has an entry",
 	"UserByToken":        "a token is used; what is done with it has entries",
 	"Writable":           "a probe",

@@ -165,6 +165,9 @@ func (d *DB) UseSignInLink(ctx context.Context, tokenHash string) (u platform.Us
 		if err == nil {
 			u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ? AND disabled_at = 0`, id))
 		}
+		if err == nil {
+			t.audit(audited{action: "user.use-sign-in-link", kind: "user", id: u.ID, name: u.UserName})
+		}
 		return notFound(err, "sign-in link")
 	})
 	return u, err

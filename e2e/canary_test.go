@@ -169,7 +169,7 @@ func TestNoSecretGetsOutAnywhere(t *testing.T) {
 		"WHERRY_LOG_LEVEL=debug")
 	all["secret-key"] = s.key.Secret
 	c := s.signInClient(add("password"))
-	all["access-token"] = regexp.MustCompile(`wherry_[A-Za-z0-9_-]{20,}`).FindString(c.post("/account/tokens", url.Values{"name": {"laptop"}, "expires": {"30"}}))
+	all["access-token"] = regexp.MustCompile(`wherry_[A-Za-z0-9_-]{20,}`).FindString(c.post("/account/tokens", url.Values{"name": {"laptop"}, "days": {"30"}}))
 	if all["access-token"] == "" {
 		t.Fatal("no access token was shown")
 	}
