@@ -30,6 +30,8 @@ func TestABackupWhileOthersWriteIsOfOneMoment(t *testing.T) {
 	c := f.addCredentials("a", "secret")
 	now := time.Now()
 	must(t, f.AddSession(t.Context(), "h", Session{UserID: f.member.User.ID, CSRF: "c", Created: now, Seen: now, Expires: now.Add(platform.DefaultSessionTimes.Idle)}))
+	_, err := f.write.ExecContext(t.Context(), `INSERT INTO access_tokens (user_id, name, token_hash, created_at) VALUES (?, 'laptop', 'h', 0)`, f.member.User.ID)
+	must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for w := range 3 {
@@ -80,6 +82,8 @@ func TestABackupWhileOthersWriteIsOfOneMoment(t *testing.T) {
 	}
 	_, err = d.Session(t.Context(), "h", now)
 	wantCode(t, "a session from before the backup", err, platform.CodeNotFound)
+	_, _, err = d.UserByToken(t.Context(), "h", "")
+	wantCode(t, "an access token, which may have been revoked since", err, platform.CodeNotFound)
 }
 
 func TestARestoreRefusesWhatWouldNotWork(t *testing.T) {
