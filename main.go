@@ -30,7 +30,8 @@ Usage:
                                                     fetch AWS's newest prices into the data folder
   wherry image [--format packer|image-builder] [--arch amd64|arm64] [--pull IMAGE ...]
                                                     print a recipe for an AMI that boots faster
-  wherry sign-in-link [--data DIR] USER             print a link that signs a user in, once
+  wherry sign-in-link [--remove-second-factor] [--data DIR] USER
+                                                    print a link that signs a user in, once
   wherry users [list|admin USER on|admin USER off|disable USER|enable USER] [--data DIR]
                                                     who comes in, and who administers the portal
   wherry backup FILE [--data DIR]                   copy the database, also while the portal serves

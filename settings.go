@@ -49,6 +49,16 @@ type settings struct {
 	instanceCredentials bool   // TOWER_ALLOW_INSTANCE_CREDENTIALS: credentials may be a role without an External ID
 }
 
+// readWords is readSettings for commands whose words may stand before their options or behind them.
+func readWords(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
+	n := 0
+	for n < len(args) && !strings.HasPrefix(args[n], "-") {
+		n++
+	}
+	s, rest, err := readSettings(name, args[n:], more)
+	return s, append(args[:n:n], rest...), err
+}
+
 // readSettings reads variables and options. more may add options of a command's own.
 func readSettings(name string, args []string, more func(*flag.FlagSet)) (settings, []string, error) {
 	s := settings{jumpRole: os.Getenv("TOWER_AWS_JUMP_ROLE_ARN"), url: os.Getenv("WHERRY_URL"), agentURL: os.Getenv("WHERRY_AGENT_PORTAL"),

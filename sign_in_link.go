@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"wherry/db"
@@ -18,14 +20,17 @@ const signInLinkLifetime = 15 * time.Minute
 // folder may do that. It works beside a serving portal.
 func signInLinkCommand(ctx context.Context, args []string) error {
 	var removeFactor bool
-	s, rest, err := readSettings("sign-in-link", args, func(f *flag.FlagSet) {
+	s, rest, err := readWords("sign-in-link", args, func(f *flag.FlagSet) {
 		f.BoolVar(&removeFactor, "remove-second-factor", false, "turn the user's second factor off, for one who has lost it")
 	})
 	if err != nil {
 		return err
 	}
 	if len(rest) != 1 {
-		return errors.New("name one user, by user name or e-mail address")
+		return errors.New("name one user, by user name or e-mail address; \"wherry users list\" shows all")
+	}
+	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
+		return err
 	}
 	d, err := db.OpenWith(ctx, s.data, s.key)
 	if err != nil {
@@ -33,6 +38,9 @@ func signInLinkCommand(ctx context.Context, args []string) error {
 	}
 	defer d.Close()
 	user, err := d.UserByLogin(ctx, rest[0])
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		return fmt.Errorf("there is no user %q; \"wherry users list\" shows all", rest[0])
+	}
 	if err != nil {
 		return err
 	}

@@ -18,15 +18,11 @@ import (
 // usersCommand lists the users of a portal, and lets whoever operates it change who comes in and who administers it, when nobody who
 // can sign in may do that any more. It works beside a serving portal.
 func usersCommand(ctx context.Context, args []string) error {
-	words := 0
-	for words < len(args) && !strings.HasPrefix(args[words], "-") {
-		words++
-	}
-	s, rest, err := readSettings("users", args[words:], nil)
+	s, words, err := readWords("users", args, nil)
 	if err != nil {
 		return err
 	}
-	change, err := userChange(append(args[:words:words], rest...))
+	change, err := userChange(words)
 	if err != nil {
 		return err
 	}
