@@ -61,6 +61,9 @@ func TestAnAccessTokenIsItsUserInTheAPIAndNowhereElse(t *testing.T) {
 			t.Errorf("%s %s by a token: %d", route.Method, path, status)
 		}
 	}
+	if status, body := s.ask(http.MethodGet, "/api/user-info", token+"x", false); status != http.StatusUnauthorized || !strings.Contains(body, "This access token is not known") {
+		t.Errorf("a token that is not known: %d %s", status, body)
+	}
 	_, page := s.get(b, "/account/tokens")
 	if !strings.Contains(page, "laptop") || !strings.Contains(page, "from 127.0.0.1") || strings.Contains(page, token) {
 		t.Errorf("the list: %s", page)
