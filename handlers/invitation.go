@@ -64,7 +64,7 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 		v.In.Email = i.Email
 	}
 	// Which addresses have an account, nobody finds out by trying.
-	if wait := h.SignIns.Closed(now, "invitation "+i.ID, c.RealIP()); wait > 0 {
+	if wait := h.SignIns.Begin(now, "invitation "+i.ID, c.RealIP()); wait > 0 {
 		v.Errors = platform.FieldErrors{"": fmt.Sprintf("Too many attempts failed. Try again in %s.", components.Duration(wait))}
 		return h.showInvitation(c, http.StatusTooManyRequests, v)
 	}
@@ -76,10 +76,10 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 	if v.Errors, err = fieldErrors(err); err != nil {
 		return err
 	}
+	if v.Errors[""] == "" {
+		h.SignIns.Right(now, "invitation "+i.ID, c.RealIP())
+	}
 	if v.Errors != nil {
-		if v.Errors[""] != "" {
-			h.SignIns.Failed(now, "invitation "+i.ID, c.RealIP())
-		}
 		return h.showInvitation(c, http.StatusUnprocessableEntity, v)
 	}
 	if err := h.BeginSession(c, user.ID, platform.SignInByInvitation); err != nil {
