@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/http"
 	"strings"
 
@@ -35,10 +36,16 @@ func (h *Handlers) ProviderSignIn(c echo.Context) error {
 	return h.toProvider(c, startedSignIn{next: localPath(c.QueryParam("next"))})
 }
 
-// LinkProvider leads who is signed in to the provider, to link what they are there.
+// LinkProvider leads who is signed in to the provider, to link what they are there. Only the account's own page leads here: a link of
+// somebody else's could have a browser that they have signed in there link their identity to this user. No form can, because browsers
+// hold form-action against what its answer redirects to.
 func (h *Handlers) LinkProvider(c echo.Context) error {
+	path := views.LinkPath(CSRF(c))
+	if subtle.ConstantTimeCompare([]byte(c.Request().URL.RequestURI()), []byte(path)) != 1 {
+		return redirect(c, "/account", "")
+	}
 	if !h.fresh(c) {
-		return h.askToConfirm(c, "/account/link")
+		return h.askToConfirm(c, path)
 	}
 	user, _ := User(c)
 	return h.toProvider(c, startedSignIn{linkTo: user.ID})

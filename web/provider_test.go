@@ -50,6 +50,43 @@ func (s *site) by(b *http.Client, path string, user oidctest.User) (status int, 
 	return status, resp.Header.Get("Location"), page
 }
 
+// linkPath is where a browser's account page leads to link an identity.
+func (s *site) linkPath(b *http.Client) string {
+	s.t.Helper()
+	_, page := s.get(b, "/account")
+	match := regexp.MustCompile(`href="(/account/link\?by=[0-9a-f]+)"`).FindStringSubmatch(page)
+	if match == nil {
+		s.t.Fatalf("no link to the provider on %s", page)
+	}
+	return match[1]
+}
+
+// TestOnlyTheAccountsPageBeginsToLink: a link from elsewhere could link somebody else's identity.
+func TestOnlyTheAccountsPageBeginsToLink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withProvider(nil)
+	b, _ := s.withPassword()
+	stranger, _ := s.signedInAs("bob", platform.RoleView)
+	for _, path := range []string{"/account/link", "/account/link?by=", s.linkPath(stranger)} {
+		resp, err := b.Get(s.URL + path)
+		must(t, err)
+		readAll(t, resp)
+		if to := resp.Header.Get("Location"); to != "/account" {
+			t.Errorf("%s leads to %s", path, to)
+		}
+	}
+	s.exec(`UPDATE sessions SET confirmed_at = 0`)
+	path := s.linkPath(b)
+	resp, err := b.Get(s.URL + path)
+	must(t, err)
+	readAll(t, resp)
+	if to := resp.Header.Get("Location"); to != "/account/confirm?next="+path {
+		t.Errorf("who was confirmed long ago is led to %s", to)
+	}
+}
+
 func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -64,7 +101,7 @@ func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 	}
 	b, csrf := s.withPassword()
 	before := cookieOf(t, s, b)
-	if status, to, page := s.by(b, "/account/link", oidctest.Ada); status != http.StatusSeeOther || !strings.HasPrefix(to, "/account") {
+	if status, to, page := s.by(b, s.linkPath(b), oidctest.Ada); status != http.StatusSeeOther || !strings.HasPrefix(to, "/account") {
 		t.Fatalf("linking: %d to %s\n%s", status, to, page)
 	}
 	if cookieOf(t, s, b) == before {
@@ -78,7 +115,7 @@ func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 		t.Errorf("the account: %s", page)
 	}
 	stranger, _ := s.signedInAs("bob", platform.RoleView)
-	if status, _, page := s.by(stranger, "/account/link", oidctest.Ada); status != http.StatusConflict || !strings.Contains(page, "belongs to a user") {
+	if status, _, page := s.by(stranger, s.linkPath(stranger), oidctest.Ada); status != http.StatusConflict || !strings.Contains(page, "belongs to a user") {
 		t.Errorf("linking what is somebody else's: %d", status)
 	}
 	s.must303(b, "/account/unlink", url.Values{"csrf": {csrf}})
