@@ -60,7 +60,7 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 		return err
 	}
 	v := views.AcceptView{Invitation: i, Token: token, In: readNewUser(c)}
-	if i.Email != "" {
+	if v.In.EmailChosen = i.Email == ""; !v.In.EmailChosen {
 		v.In.Email = i.Email
 	}
 	// Which addresses have an account, nobody finds out by trying.

@@ -148,7 +148,8 @@ func (h *Handlers) userOf(ctx context.Context, who oidc.Identity) (platform.User
 	}
 	identity := platform.Identity{Issuer: who.Issuer, Subject: who.Subject}
 	if user, err = h.DB.UserByLogin(ctx, email); err == nil && user.Email == email {
-		if !h.Provider.TrustEmail {
+		// Who has typed somebody else's address would be given their identity, and keep a password to what they do from then on.
+		if !h.Provider.TrustEmail || user.EmailChosen {
 			return user, platform.Errorf(platform.CodeForbidden, "There is a user with your e-mail address here, and that you are the same has to be shown once. Sign in by your password, or by a link that whoever operates this portal prints, and link %s under “Your account”.", h.Provider.Name)
 		}
 		identity.UserID = user.ID

@@ -198,6 +198,33 @@ func TestAnOperatorMayTrustTheProvidersAddresses(t *testing.T) {
 	}
 }
 
+// TestATypedAddressIsNotTakenForAPersons: whoever has typed somebody else's would keep a password to the account in which they work then.
+func TestATypedAddressIsNotTakenForAPersons(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(s *site){
+		"with an invitation for whoever has it": func(s *site) {
+			b, csrf := s.signedIn()
+			link := s.invite(b, "/orgs/lab/invitations", form(csrf, "orgRole", "member"))
+			s.mustPost(s.browser(), "/invitation/account", http.StatusSeeOther, url.Values{"token": {tokenOf(link)}, "email": {"eve@example.org"}, "userName": {"mallory"}, "password": {"a river runs under it"}})
+		},
+		"on the account's page": func(s *site) {
+			b, csrf := s.signedInAs("mallory", platform.RoleView)
+			s.mustPost(b, "/account/email", http.StatusSeeOther, form(csrf, "email", "Eve@example.org"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.setUp()
+			s.withProvider(func(p *handlers.Provider) { p.TrustEmail = true })
+			take(s)
+			if status, to, page := s.by(s.browser(), "/sign-in/oidc", eve); status != http.StatusForbidden || !strings.Contains(page, "has to be shown once") {
+				t.Errorf("%d to %s\n%s", status, to, page)
+			}
+		})
+	}
+}
+
 func TestGroupsPutIntoTeamsAndTakeOut(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
