@@ -29,6 +29,7 @@ func (h *Handlers) showInvitation(c echo.Context, status int, v views.AcceptView
 	if err != nil {
 		return err
 	}
+	v.NoPasswords = h.NoPasswords
 	v.SignIn = "/sign-in?next=" + url.QueryEscape(acceptURL(v.Token))
 	return render(c, status, views.AcceptPage(s, v))
 }
@@ -58,6 +59,9 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 	i, err := h.DB.OpenInvitation(c.Request().Context(), platform.HashToken(token))
 	if err != nil {
 		return err
+	}
+	if h.NoPasswords { // who made one here would come in past the provider
+		return platform.Errorf(platform.CodeForbidden, "This portal takes no passwords, and so makes no account with one. Open the invitation's link again, and sign in.")
 	}
 	v := views.AcceptView{Invitation: i, Token: token, In: readNewUser(c)}
 	if v.In.EmailChosen = i.Email == ""; !v.In.EmailChosen {

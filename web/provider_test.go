@@ -321,7 +321,13 @@ func TestPasswordsCanBeTurnedOff(t *testing.T) {
 	if status, _ := s.post(s.browser(), "/sign-in", url.Values{"login": {"ada"}, "password": {goodPassword}}); status != http.StatusForbidden {
 		t.Errorf("a password all the same: %d", status)
 	}
-	s.signedIn() // an operator's link
+	b, csrf := s.signedIn() // an operator's link
+	link := s.invite(b, "/orgs/lab/invitations", form(csrf, "orgRole", "member"))
+	if _, page := s.get(s.browser(), link); strings.Contains(page, `name="password"`) || !strings.Contains(page, "/sign-in?next=%2Finvitation") {
+		t.Errorf("the page of an invitation: %s", page)
+	}
+	account := url.Values{"token": {tokenOf(link)}, "email": {"ben@example.org"}, "userName": {"ben"}, "password": {"a river runs under it"}}
+	s.mustPost(s.browser(), "/invitation/account", http.StatusForbidden, account)
 }
 
 // TestASecondFactorIsAskedForBehindTheProviderToo.
