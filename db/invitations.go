@@ -100,12 +100,18 @@ func (t *tx) mayInvite(ctx context.Context, i platform.Invitation) (bool, error)
 	return own.MayGive(i.Role), err
 }
 
-// RenewInvitation gives an invitation another token and its whole time again. The link that it had opens nothing any more.
-func (d *DB) RenewInvitation(ctx context.Context, i *platform.Invitation, tokenHash string) error {
+// RenewInvitation gives an invitation another token and its whole time again. The link that it had opens nothing any more. It is an
+// invitation by who renews it, who sees the new link: they must be able to give what it gives, and its worth is theirs from then on.
+func (d *DB) RenewInvitation(ctx context.Context, i *platform.Invitation, by platform.User, tokenHash string) error {
 	return d.inTx(ctx, func(t *tx) error {
+		i.InvitedBy = by
+		if err := t.checkInvitation(ctx, *i); err != nil {
+			return err
+		}
 		i.Expires, i.Mailed, i.MailError = t.now.Add(platform.InvitationLifetime).UTC(), time.Time{}, ""
 		t.auditInvitation("renew", *i, nil, map[string]any{"expires": i.Expires})
-		return t.exec(ctx, errNoInvitation, `UPDATE invitations SET token_hash = ?, expires_at = ?, mailed_at = 0, mail_error = '' WHERE id = ?`, tokenHash, millis(i.Expires), i.ID)
+		return t.exec(ctx, errNoInvitation, `UPDATE invitations SET token_hash = ?, invited_by = ?, expires_at = ?, mailed_at = 0, mail_error = '' WHERE id = ?`,
+			tokenHash, by.ID, millis(i.Expires), i.ID)
 	})
 }
 
@@ -122,9 +128,14 @@ func (d *DB) InvitationMailed(ctx context.Context, i *platform.Invitation, probl
 	})
 }
 
-// DeleteInvitation takes an invitation back.
-func (d *DB) DeleteInvitation(ctx context.Context, i platform.Invitation) error {
+// DeleteInvitation takes an invitation back; who does so must be able to give what it gives.
+func (d *DB) DeleteInvitation(ctx context.Context, i platform.Invitation, by platform.User) error {
 	return d.inTx(ctx, func(t *tx) error {
+		asked := i
+		asked.InvitedBy = by
+		if err := t.checkInvitation(ctx, asked); err != nil {
+			return err
+		}
 		t.auditInvitation("delete", i, invitationFacts(i), nil)
 		return t.exec(ctx, errNoInvitation, `DELETE FROM invitations WHERE id = ?`, i.ID)
 	})

@@ -15,7 +15,7 @@ const runQuery = `SELECT r.id, r.workspace_id, r.user_id, u.user_name, r.pipelin
 	r.session_id, r.begun_at, r.command_line, r.workflow, r.progress, r.completion, r.end_report,
 	r.error_message, r.error_report, r.exit_status, r.stop_reason, r.relaunch_of, r.relaunches, coalesce(n.id, '')
 	FROM runs r JOIN users u ON u.id = r.user_id JOIN compute_envs c ON c.id = r.compute_env_id
-	LEFT JOIN pipelines p ON p.id = r.pipeline_id LEFT JOIN runs n ON n.relaunch_of <> '' AND n.relaunch_of = r.id `
+	LEFT JOIN pipelines p ON p.id = r.pipeline_id AND p.workspace_id = r.workspace_id LEFT JOIN runs n ON n.relaunch_of <> '' AND n.relaunch_of = r.id `
 
 func scanRun(s scanner) (r platform.Run, err error) {
 	var workflow, completion, end string

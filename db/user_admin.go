@@ -19,9 +19,9 @@ func (d *DB) AddUser(ctx context.Context, in platform.NewUser, passwordHash stri
 }
 
 func (t *tx) addUser(ctx context.Context, in platform.NewUser, passwordHash string) (u platform.User, err error) {
-	u = platform.User{UserName: in.UserName, Email: in.Email, PasswordHash: passwordHash, Created: t.now.UTC()}
-	err = t.QueryRowContext(ctx, `INSERT INTO users (user_name, email, password_hash, created_at, password_at) VALUES (?1, ?2, ?3, ?4, ?4) RETURNING id`,
-		u.UserName, u.Email, passwordHash, millis(t.now)).Scan(&u.ID)
+	u = platform.User{UserName: in.UserName, Email: in.Email, EmailChosen: in.EmailChosen, PasswordHash: passwordHash, Created: t.now.UTC()}
+	err = t.QueryRowContext(ctx, `INSERT INTO users (user_name, email, password_hash, created_at, password_at, email_chosen) VALUES (?1, ?2, ?3, ?4, ?4, ?5) RETURNING id`,
+		u.UserName, u.Email, passwordHash, millis(t.now), u.EmailChosen).Scan(&u.ID)
 	if isUnique(err, "users.email") || isUnique(err, "users.user_name") {
 		return u, platform.FieldErrors{"": "No account can be made with this e-mail address and user name. If you have an account, sign in instead; or choose another user name."}
 	}

@@ -8,7 +8,7 @@ import (
 	"wherry/platform"
 )
 
-const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at, users.admin, users.disabled_at`
+const userColumns = `users.id, users.user_name, users.email, users.password_hash, users.created_at, users.admin, users.disabled_at, users.email_chosen`
 
 func scanUser(s scanner) (u platform.User, err error) {
 	err = s.Scan(userFields(&u)...)
@@ -17,7 +17,7 @@ func scanUser(s scanner) (u platform.User, err error) {
 
 // userFields are where the userColumns go.
 func userFields(u *platform.User) []any {
-	return []any{&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created}, &u.Admin, timeColumn{&u.Disabled}}
+	return []any{&u.ID, &u.UserName, &u.Email, &u.PasswordHash, timeColumn{&u.Created}, &u.Admin, timeColumn{&u.Disabled}, &u.EmailChosen}
 }
 
 // UserCount tells how many users there are; with none the portal shows its set-up page.
@@ -116,14 +116,14 @@ func (d *DB) SetPassword(ctx context.Context, userID int64, hash, keep string) e
 	})
 }
 
-// SetEmail gives a user another e-mail address.
+// SetEmail gives a user another e-mail address, which they chose themselves.
 func (d *DB) SetEmail(ctx context.Context, userID int64, email string) error {
 	return d.inTx(ctx, func(t *tx) error {
 		var before string
 		if err := t.QueryRowContext(ctx, `SELECT email FROM users WHERE id = ?`, userID).Scan(&before); err != nil {
 			return notFound(err, "user")
 		}
-		_, err := t.ExecContext(ctx, `UPDATE users SET email = ? WHERE id = ?`, email, userID)
+		_, err := t.ExecContext(ctx, `UPDATE users SET email = ?, email_chosen = 1 WHERE id = ?`, email, userID)
 		if isUnique(err, "users.email") {
 			return platform.FieldErrors{"email": "Another user of this portal has this e-mail address."}
 		}

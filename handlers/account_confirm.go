@@ -75,16 +75,18 @@ func accountPath(next string) string {
 // provePassword compares the password of someone who is signed in, as often as sign-in would. problem says why it is not taken.
 func (h *Handlers) provePassword(c echo.Context, user platform.User, password string) (problem string, err error) {
 	now, key := time.Now(), proofOf(user)
-	if wait := h.SignIns.Closed(now, key, c.RealIP()); wait > 0 {
+	if wait := h.SignIns.Begin(now, key, c.RealIP()); wait > 0 {
 		return tooMany(wait), nil
 	}
 	right, err := h.passwordIs(user, password)
+	if right {
+		h.SignIns.Right(now, key, c.RealIP())
+	}
 	if err != nil || right {
 		return "", err
 	}
-	h.SignIns.Failed(now, key, c.RealIP())
 	return "This is not your password.", h.DB.SignInFailed(c.Request().Context(), user, user.UserName, "wrong password, signed in")
 }
 
 // proofOf is what a user's further proofs are counted for, apart from the passwords that anybody can try.
-func proofOf(user platform.User) string { return fmt.Sprintf("user %d", user.ID) }
+func proofOf(user platform.User) string { return fmt.Sprintf("proof %d", user.ID) }

@@ -29,6 +29,7 @@ func (h *Handlers) showInvitation(c echo.Context, status int, v views.AcceptView
 	if err != nil {
 		return err
 	}
+	v.NoPasswords = h.NoPasswords
 	v.SignIn = "/sign-in?next=" + url.QueryEscape(acceptURL(v.Token))
 	return render(c, status, views.AcceptPage(s, v))
 }
@@ -59,12 +60,15 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.NoPasswords { // who made one here would come in past the provider
+		return platform.Errorf(platform.CodeForbidden, "This portal takes no passwords, and so makes no account with one. Open the invitation's link again, and sign in.")
+	}
 	v := views.AcceptView{Invitation: i, Token: token, In: readNewUser(c)}
-	if i.Email != "" {
+	if v.In.EmailChosen = i.Email == ""; !v.In.EmailChosen {
 		v.In.Email = i.Email
 	}
 	// Which addresses have an account, nobody finds out by trying.
-	if wait := h.SignIns.Closed(now, "invitation "+i.ID, c.RealIP()); wait > 0 {
+	if wait := h.SignIns.Begin(now, "invitation "+i.ID, c.RealIP()); wait > 0 {
 		v.Errors = platform.FieldErrors{"": fmt.Sprintf("Too many attempts failed. Try again in %s.", components.Duration(wait))}
 		return h.showInvitation(c, http.StatusTooManyRequests, v)
 	}
@@ -76,10 +80,10 @@ func (h *Handlers) JoinByInvitation(c echo.Context) error {
 	if v.Errors, err = fieldErrors(err); err != nil {
 		return err
 	}
+	if v.Errors[""] == "" {
+		h.SignIns.Right(now, "invitation "+i.ID, c.RealIP())
+	}
 	if v.Errors != nil {
-		if v.Errors[""] != "" {
-			h.SignIns.Failed(now, "invitation "+i.ID, c.RealIP())
-		}
 		return h.showInvitation(c, http.StatusUnprocessableEntity, v)
 	}
 	if err := h.BeginSession(c, user.ID, platform.SignInByInvitation); err != nil {

@@ -131,7 +131,8 @@ func (h *Handlers) renewInvitation(c echo.Context, orgID, workspaceID int64) (i 
 		return i, "", err
 	}
 	token := platform.NewToken()
-	if err := h.DB.RenewInvitation(c.Request().Context(), &i, platform.HashToken(token)); err != nil {
+	by, _ := User(c)
+	if err := h.DB.RenewInvitation(c.Request().Context(), &i, by, platform.HashToken(token)); err != nil {
 		return i, "", err
 	}
 	link, err = h.sendInvitation(c, &i, token)
@@ -154,7 +155,8 @@ func (h *Handlers) revokeInvitation(c echo.Context, orgID, workspaceID int64, ba
 	if err != nil {
 		return err
 	}
-	if err := h.DB.DeleteInvitation(c.Request().Context(), i); err != nil {
+	by, _ := User(c)
+	if err := h.DB.DeleteInvitation(c.Request().Context(), i, by); err != nil {
 		return err
 	}
 	return redirect(c, back, "invitation-revoked")

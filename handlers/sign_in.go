@@ -81,7 +81,7 @@ func (h *Handlers) SignIn(c echo.Context) error {
 		return refuse(http.StatusForbidden, "This portal takes no passwords.")
 	}
 	now := time.Now()
-	if wait := h.SignIns.Closed(now, login, c.RealIP()); wait > 0 {
+	if wait := h.SignIns.Begin(now, loginKey(login), c.RealIP()); wait > 0 {
 		return refuse(http.StatusTooManyRequests, tooMany(wait))
 	}
 	user, err := h.DB.UserByLogin(c.Request().Context(), login)
@@ -93,12 +93,12 @@ func (h *Handlers) SignIn(c echo.Context) error {
 		return err
 	}
 	if !right {
-		h.SignIns.Failed(now, login, c.RealIP())
 		if err := h.DB.SignInFailed(c.Request().Context(), user, loginForAudit(login), "wrong password"); err != nil {
 			return err
 		}
 		return refuse(http.StatusUnprocessableEntity, "This login and password do not belong together. Try again.")
 	}
+	h.SignIns.Right(now, loginKey(login), c.RealIP())
 	return h.signIn(c, user, platform.SignInByPassword, next)
 }
 

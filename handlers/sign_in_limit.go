@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,21 +30,60 @@ func NewSignInLimit() *SignInLimit {
 	return &SignInLimit{failures: map[string][]time.Time{}, hashing: make(chan struct{}, 2)}
 }
 
-// attempt is what an attempt to sign in is counted for, and how many may fail.
+// attempt is what an attempt to prove something is counted for, and how many may fail.
 type attempt struct {
 	key string
 	max int
 }
 
-func attempts(login, address string) []attempt {
-	return []attempt{{"login " + strings.ToLower(login), maxSignInFailures}, {"address " + address, maxAddressFailures}}
+// attempts are what an attempt is counted for. Each kind of key begins with a word of its own, so that nobody closes another kind by
+// what they type.
+func attempts(key, address string) []attempt {
+	return []attempt{{key, maxSignInFailures}, {"address " + AddressKey(address), maxAddressFailures}}
 }
 
-// Closed tells how long the login or the address is still closed; 0 means that it is open.
-func (l *SignInLimit) Closed(now time.Time, login, address string) (wait time.Duration) {
+// loginKey is what passwords that are tried for a login are counted for.
+func loginKey(login string) string { return "login " + strings.ToLower(login) }
+
+// Begin counts an attempt as failed before it is looked at, so that many at once are not more than one after the other. wait is how long
+// the key or the address is still closed; 0 means that the attempt may go on, and that Right follows if it comes out right.
+func (l *SignInLimit) Begin(now time.Time, key, address string) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, a := range attempts(login, address) {
+	if wait = l.closed(now, key, address); wait > 0 {
+		return wait
+	}
+	l.makeRoom(now)
+	for _, a := range attempts(key, address) {
+		l.failures[a.key] = append(l.recent(now, a), now)
+	}
+	return 0
+}
+
+// Right takes back what Begin has counted at that time.
+func (l *SignInLimit) Right(began time.Time, key, address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range attempts(key, address) {
+		list := l.failures[a.key]
+		if i := slices.Index(list, began); i >= 0 {
+			l.failures[a.key] = slices.Delete(list, i, i+1)
+		}
+		if len(l.failures[a.key]) == 0 {
+			delete(l.failures, a.key)
+		}
+	}
+}
+
+// Closed tells how long the key or the address is still closed; 0 means that it is open.
+func (l *SignInLimit) Closed(now time.Time, key, address string) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed(now, key, address)
+}
+
+func (l *SignInLimit) closed(now time.Time, key, address string) (wait time.Duration) {
+	for _, a := range attempts(key, address) {
 		if recent := l.recent(now, a); len(recent) >= a.max {
 			wait = max(wait, signInWindow-now.Sub(recent[0]))
 		}
@@ -50,15 +91,19 @@ func (l *SignInLimit) Closed(now time.Time, login, address string) (wait time.Du
 	return wait
 }
 
-// Failed notes a failure of the login and of the address.
-func (l *SignInLimit) Failed(now time.Time, login, address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.failures) > maxSignInEntries {
-		clear(l.failures) // someone sprays logins: forgetting helps them less than growing without bound would
+// makeRoom forgets when there are too many entries: first what is open yet, because whoever sprays logins must not open by that what
+// they have closed, and all of it only where that is not enough.
+func (l *SignInLimit) makeRoom(now time.Time) {
+	if len(l.failures) <= maxSignInEntries {
+		return
 	}
-	for _, a := range attempts(login, address) {
-		l.failures[a.key] = append(l.recent(now, a), now)
+	for key, list := range l.failures {
+		if len(list) < maxSignInFailures || now.Sub(list[len(list)-1]) > signInWindow {
+			delete(l.failures, key)
+		}
+	}
+	if len(l.failures) > maxSignInEntries {
+		clear(l.failures)
 	}
 }
 
@@ -79,4 +124,17 @@ func (l *SignInLimit) Hash(f func() error) error {
 	l.hashing <- struct{}{}
 	defer func() { <-l.hashing }()
 	return f()
+}
+
+// AddressKey is whose an address is: of IPv6 one customer has a whole /64 at least.
+func AddressKey(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	if a = a.Unmap().WithZone(""); a.Is6() {
+		p, _ := a.Prefix(64) // of 128 bits, it is one
+		return p.String()
+	}
+	return a.String()
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,14 +40,16 @@ func (h *Handlers) ProviderSignIn(c echo.Context) error {
 	return h.toProvider(c, startedSignIn{next: localPath(c.QueryParam("next"))})
 }
 
-// LinkProvider leads who is signed in to the provider, to link what they are there. Not who was led here by another site's page: the
-// browser could be signed in at the provider as whoever made that page, who then came in here as this user.
+// LinkProvider leads who is signed in to the provider, to link what they are there. Only the account's own page leads here: a link of
+// somebody else's could have a browser that they have signed in there link their identity to this user. No form can, because browsers
+// hold form-action against what its answer redirects to.
 func (h *Handlers) LinkProvider(c echo.Context) error {
-	if fromElsewhere(c) {
+	path := views.LinkPath(CSRF(c))
+	if fromElsewhere(c) || subtle.ConstantTimeCompare([]byte(c.Request().URL.RequestURI()), []byte(path)) != 1 {
 		return redirect(c, "/account", "")
 	}
 	if !h.fresh(c) {
-		return h.askToConfirm(c, "/account/link")
+		return h.askToConfirm(c, path)
 	}
 	user, _ := User(c)
 	return h.toProvider(c, startedSignIn{linkTo: user.ID})
@@ -155,7 +158,8 @@ func (h *Handlers) userOf(ctx context.Context, who oidc.Identity) (platform.User
 	}
 	identity := platform.Identity{Issuer: who.Issuer, Subject: who.Subject}
 	if user, err = h.DB.UserByLogin(ctx, email); err == nil && user.Email == email {
-		if !h.Provider.TrustEmail {
+		// Who has typed somebody else's address would be given their identity, and keep a password to what they do from then on.
+		if !h.Provider.TrustEmail || user.EmailChosen {
 			return user, platform.Errorf(platform.CodeForbidden, "There is a user with your e-mail address here, and that you are the same has to be shown once. Sign in by your password, or by a link that whoever operates this portal prints, and link %s under “Your account”.", h.Provider.Name)
 		}
 		identity.UserID = user.ID

@@ -36,7 +36,7 @@ func stepOf(secret platform.Secret, code string, now time.Time) int64 {
 // none is taken.
 func (h *Handlers) proveSecondFactor(c echo.Context, user platform.User, code string, recovery bool) (by, problem string, err error) {
 	now, key := time.Now(), proofOf(user)
-	if wait := h.SignIns.Closed(now, key, c.RealIP()); wait > 0 {
+	if wait := h.SignIns.Begin(now, key, c.RealIP()); wait > 0 {
 		return "", tooMany(wait), nil
 	}
 	ctx := c.Request().Context()
@@ -53,10 +53,12 @@ func (h *Handlers) proveSecondFactor(c echo.Context, user platform.User, code st
 		by = "recovery-code"
 		right, err = h.DB.UseRecoveryCode(ctx, user.ID, platform.HashRecoveryCode(code))
 	}
+	if right {
+		h.SignIns.Right(now, key, c.RealIP())
+	}
 	if err != nil || right {
 		return by, "", err
 	}
-	h.SignIns.Failed(now, key, c.RealIP())
 	return "", "This code is not right, or was used already. Enter the one that your app shows now.",
 		h.DB.SignInFailed(ctx, user, user.UserName, "wrong code")
 }

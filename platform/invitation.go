@@ -61,9 +61,10 @@ func (i Invitation) Fits(u User) bool { return i.Email == "" || i.Email == u.Ema
 
 // NewUser is what somebody enters who gets an account.
 type NewUser struct {
-	Email    string
-	UserName string
-	Password string
+	Email       string
+	EmailChosen bool // as platform.User has it
+	UserName    string
+	Password    string
 }
 
 // Clean trims what was entered and checks it, field by field.

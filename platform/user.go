@@ -17,6 +17,7 @@ type User struct {
 	ID           int64
 	UserName     string // unique, used in paths and in the API
 	Email        string // unique, lower case
+	EmailChosen  bool   // the user typed it, and nobody has checked that it is theirs
 	PasswordHash string // argon2id in PHC form; empty for someone who signs in by link only
 	Created      time.Time
 	Admin        bool      // administers the portal

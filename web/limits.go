@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -146,9 +145,9 @@ func (s *Server) countPerson(c echo.Context) error {
 		return s.count(c, s.limits.users, "user", fmt.Sprint(user.ID))
 	}
 	if strings.HasPrefix(c.Request().URL.Path, "/agent/") {
-		return s.count(c, s.limits.fleets, "fleet", addressKey(c.RealIP()))
+		return s.count(c, s.limits.fleets, "fleet", handlers.AddressKey(c.RealIP()))
 	}
-	return s.count(c, s.limits.addresses, "address", addressKey(c.RealIP()))
+	return s.count(c, s.limits.addresses, "address", handlers.AddressKey(c.RealIP()))
 }
 
 // count counts a request once, and refuses one that is too many.
@@ -165,17 +164,4 @@ func (s *Server) count(c echo.Context, m *meter, by, key string) error {
 	seconds := int(math.Ceil(wait.Seconds()))
 	c.Response().Header().Set("Retry-After", fmt.Sprint(seconds))
 	return echo.NewHTTPError(http.StatusTooManyRequests, fmt.Sprintf("Too many requests came from here. Nothing was done; try again in %d s.", seconds))
-}
-
-// addressKey is whose an address is: of IPv6 one customer has a whole /64 at least.
-func addressKey(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return ""
-	}
-	if a = a.Unmap().WithZone(""); a.Is6() {
-		p, _ := a.Prefix(64) // of 128 bits, it is one
-		return p.String()
-	}
-	return a.String()
 }

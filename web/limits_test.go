@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"wherry/handlers"
 	"wherry/platform"
 )
 
@@ -171,7 +172,7 @@ func TestAMeterForgetsWhoCameLongestAgo(t *testing.T) {
 func TestAnAddressOfIPv6CountsWithItsNetwork(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::1%eth0": "2001:db8:1:2::/64", "x": ""} {
-		if got := addressKey(address); got != want {
+		if got := handlers.AddressKey(address); got != want {
 			t.Errorf("%s: %q", address, got)
 		}
 	}

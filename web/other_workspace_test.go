@@ -140,3 +140,25 @@ func TestThingsOfAnotherWorkspaceAreNotFound(t *testing.T) {
 		t.Errorf("only %d addresses were asked", asked)
 	}
 }
+
+// TestALaunchThatNamesAnothersPipelineTellsNothingOfIt: the number comes from the form.
+func TestALaunchThatNamesAnothersPipelineTellsNothingOfIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, csrf := s.signedIn()
+	s.exec(`INSERT INTO organizations (name, full_name, created_at) VALUES ('other', 'other', 0)`)
+	s.exec(`INSERT INTO workspaces (organization_id, name, full_name, created_at) SELECT id, 'lakes', 'lakes', 0 FROM organizations WHERE name = 'other'`)
+	var workspaceID int64
+	must(t, s.raw().QueryRow(`SELECT id FROM workspaces WHERE name = 'lakes'`).Scan(&workspaceID))
+	theirs := platform.Pipeline{WorkspaceID: workspaceID, Name: "secret-merger", Launch: platform.Launch{Pipeline: "nextflow-io/hello"}}
+	must(t, s.db.AddPipeline(t.Context(), &theirs))
+	s.mustPost(b, ws+"/launch", http.StatusSeeOther, form(csrf, "pipeline", "nextflow-io/hello", "computeEnvId", s.env.ID, "runName", "brisk_thames", "pipelineId", fmt.Sprint(theirs.ID)))
+	if _, page := s.get(b, ws+"/runs"); !strings.Contains(page, "brisk_thames") || strings.Contains(page, theirs.Name) {
+		t.Errorf("the list of runs: %s", page)
+	}
+	runs, err := s.db.Runs(t.Context(), s.member.Workspace.ID, db.RunFilter{Limit: 10})
+	if err != nil || len(runs) != 1 || runs[0].PipelineName != "" {
+		t.Errorf("runs: %+v, %v", runs, err)
+	}
+}

@@ -50,6 +50,43 @@ func (s *site) by(b *http.Client, path string, user oidctest.User) (status int, 
 	return status, resp.Header.Get("Location"), page
 }
 
+// linkPath is where a browser's account page leads to link an identity.
+func (s *site) linkPath(b *http.Client) string {
+	s.t.Helper()
+	_, page := s.get(b, "/account")
+	match := regexp.MustCompile(`href="(/account/link\?by=[0-9a-f]+)"`).FindStringSubmatch(page)
+	if match == nil {
+		s.t.Fatalf("no link to the provider on %s", page)
+	}
+	return match[1]
+}
+
+// TestOnlyTheAccountsPageBeginsToLink: a link from elsewhere could link somebody else's identity.
+func TestOnlyTheAccountsPageBeginsToLink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.withProvider(nil)
+	b, _ := s.withPassword()
+	stranger, _ := s.signedInAs("bob", platform.RoleView)
+	for _, path := range []string{"/account/link", "/account/link?by=", s.linkPath(stranger)} {
+		resp, err := b.Get(s.URL + path)
+		must(t, err)
+		readAll(t, resp)
+		if to := resp.Header.Get("Location"); to != "/account" {
+			t.Errorf("%s leads to %s", path, to)
+		}
+	}
+	s.exec(`UPDATE sessions SET confirmed_at = 0`)
+	path := s.linkPath(b)
+	resp, err := b.Get(s.URL + path)
+	must(t, err)
+	readAll(t, resp)
+	if to := resp.Header.Get("Location"); to != "/account/confirm?next="+path {
+		t.Errorf("who was confirmed long ago is led to %s", to)
+	}
+}
+
 func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -64,7 +101,7 @@ func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 	}
 	b, csrf := s.withPassword()
 	before := cookieOf(t, s, b)
-	if status, to, page := s.by(b, "/account/link", oidctest.Ada); status != http.StatusSeeOther || !strings.HasPrefix(to, "/account") {
+	if status, to, page := s.by(b, s.linkPath(b), oidctest.Ada); status != http.StatusSeeOther || !strings.HasPrefix(to, "/account") {
 		t.Fatalf("linking: %d to %s\n%s", status, to, page)
 	}
 	if cookieOf(t, s, b) == before {
@@ -78,7 +115,7 @@ func TestWhoIsLinkedSignsInByTheProvider(t *testing.T) {
 		t.Errorf("the account: %s", page)
 	}
 	stranger, _ := s.signedInAs("bob", platform.RoleView)
-	if status, _, page := s.by(stranger, "/account/link", oidctest.Ada); status != http.StatusConflict || !strings.Contains(page, "belongs to a user") {
+	if status, _, page := s.by(stranger, s.linkPath(stranger), oidctest.Ada); status != http.StatusConflict || !strings.Contains(page, "belongs to a user") {
 		t.Errorf("linking what is somebody else's: %d", status)
 	}
 	s.must303(b, "/account/unlink", url.Values{"csrf": {csrf}})
@@ -158,6 +195,33 @@ func TestAnOperatorMayTrustTheProvidersAddresses(t *testing.T) {
 	}
 	if status, _, _ := s.by(s.browser(), "/sign-in/oidc", oidctest.Ben); status != http.StatusForbidden {
 		t.Errorf("one that is not verified: %d", status)
+	}
+}
+
+// TestATypedAddressIsNotTakenForAPersons: whoever has typed somebody else's would keep a password to the account in which they work then.
+func TestATypedAddressIsNotTakenForAPersons(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(s *site){
+		"with an invitation for whoever has it": func(s *site) {
+			b, csrf := s.signedIn()
+			link := s.invite(b, "/orgs/lab/invitations", form(csrf, "orgRole", "member"))
+			s.mustPost(s.browser(), "/invitation/account", http.StatusSeeOther, url.Values{"token": {tokenOf(link)}, "email": {"eve@example.org"}, "userName": {"mallory"}, "password": {"a river runs under it"}})
+		},
+		"on the account's page": func(s *site) {
+			b, csrf := s.signedInAs("mallory", platform.RoleView)
+			s.mustPost(b, "/account/email", http.StatusSeeOther, form(csrf, "email", "Eve@example.org"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.setUp()
+			s.withProvider(func(p *handlers.Provider) { p.TrustEmail = true })
+			take(s)
+			if status, to, page := s.by(s.browser(), "/sign-in/oidc", eve); status != http.StatusForbidden || !strings.Contains(page, "has to be shown once") {
+				t.Errorf("%d to %s\n%s", status, to, page)
+			}
+		})
 	}
 }
 
@@ -257,7 +321,13 @@ func TestPasswordsCanBeTurnedOff(t *testing.T) {
 	if status, _ := s.post(s.browser(), "/sign-in", url.Values{"login": {"ada"}, "password": {goodPassword}}); status != http.StatusForbidden {
 		t.Errorf("a password all the same: %d", status)
 	}
-	s.signedIn() // an operator's link
+	b, csrf := s.signedIn() // an operator's link
+	link := s.invite(b, "/orgs/lab/invitations", form(csrf, "orgRole", "member"))
+	if _, page := s.get(s.browser(), link); strings.Contains(page, `name="password"`) || !strings.Contains(page, "/sign-in?next=%2Finvitation") {
+		t.Errorf("the page of an invitation: %s", page)
+	}
+	account := url.Values{"token": {tokenOf(link)}, "email": {"ben@example.org"}, "userName": {"ben"}, "password": {"a river runs under it"}}
+	s.mustPost(s.browser(), "/invitation/account", http.StatusForbidden, account)
 }
 
 // TestASecondFactorIsAskedForBehindTheProviderToo.
