@@ -141,3 +141,29 @@ func TestARestoreRefusesWhatWouldNotWork(t *testing.T) {
 		t.Errorf("once nobody works there: %v", err)
 	}
 }
+
+// TestWhatWasRevokedDoesNotComeBackByARestore: nobody knows what was ended since the backup.
+func TestWhatWasRevokedDoesNotComeBackByARestore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx := t.Context()
+	token := platform.AccessToken{UserID: f.member.User.ID, Name: "leaked"}
+	must(t, f.AddAccessToken(ctx, &token, "h"))
+	must(t, f.AddInvitation(ctx, &platform.Invitation{Organization: f.member.Workspace.Organization, OrgRole: platform.OrgOwner, InvitedBy: f.member.User}, "i"))
+	file := filepath.Join(t.TempDir(), "backup")
+	_, err := Backup(ctx, f.keys.dir, file)
+	must(t, err)
+	dir := folderWithKey(t, f.keys.dir)
+	_, err = Restore(ctx, file, dir, KeySource{})
+	must(t, err)
+	d, err := Open(ctx, dir)
+	must(t, err)
+	defer d.Close()
+	_, _, err = d.UserByToken(ctx, "h", "192.0.2.1")
+	wantCode(t, "an access token from before the backup", err, platform.CodeNotFound)
+	_, err = d.OpenInvitation(ctx, "i")
+	wantCode(t, "an invitation from before the backup", err, platform.CodeGone)
+	if _, _, err = f.UserByToken(ctx, "h", "192.0.2.1"); err != nil {
+		t.Errorf("where it was backed up the token is gone: %v", err)
+	}
+}

@@ -86,13 +86,21 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// endSessions also leaves the word for the audit log that this is a restored database.
+// teamsVersion is the first schema with access tokens and invitations (migrations/0007_teams.sql).
+const teamsVersion = 7
+
+// endSessions takes away what lets people in and may have been ended since the backup: sessions, sign-in links, access tokens and
+// invitations. What was revoked or used up must not count again. It also leaves the word for the audit log that this is a restored database.
 func endSessions(ctx context.Context, path string, version int, file string) error {
 	conn, err := openAsIs(path)
 	if err != nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = FULL; DELETE FROM sessions; DELETE FROM sign_in_links;`)
+	query := `PRAGMA synchronous = FULL; DELETE FROM sessions; DELETE FROM sign_in_links;`
+	if version >= teamsVersion {
+		query += ` DELETE FROM access_tokens; DELETE FROM invitations;`
+	}
+	_, err = conn.ExecContext(ctx, query)
 	if err == nil {
 		err = leaveNote(ctx, conn, note{Action: "portal.restore", Actor: platform.ActorOf(ctx), At: time.Now(),
 			After: fields{"file": filepath.Base(file), "schema": version}})
