@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -48,6 +49,9 @@ func auditCommand(ctx context.Context, args []string) error {
 			return err
 		})
 	}
+	if what == "" || strings.HasPrefix(what, "-") {
+		return errors.New("say what to do with the audit log first: verify, export or head")
+	}
 	return fmt.Errorf("there is no \"audit %s\": it is verify, export or head", what)
 }
 
@@ -64,7 +68,7 @@ func verifyAudit(ctx context.Context, args []string, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("the audit log was changed: %w", err)
 		}
-		fmt.Fprintf(w, "%d entries, from %d to %d, are as they were written.\nhead %s\n", found.Count, found.First, found.Head.Seq, found.Head)
+		fmt.Fprintf(w, "Entries %d to %d (%d in all) are as they were written.\nhead %s\n", found.First, found.Head.Seq, found.Count, found.Head)
 		for _, lost := range found.Lost {
 			fmt.Fprintf(w, "Chained, but not proven to be the portal's: %s.\n", lost)
 		}

@@ -66,7 +66,7 @@ Before you serve it:
   ends every instance that was started after the backup, because it knows nothing of it.
 - Runs that had not ended at the time of the backup go on from there: those that waited for a machine are started anew, and those
   of which the machine is gone end, and say so.
-- Everyone signs in again.
+- Everyone signs in again, and makes new access tokens; invitations are to be sent again.
 `, rest[0], s.data, found.Version, found.Known)
 	return nil
 }

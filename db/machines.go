@@ -76,7 +76,7 @@ func (d *DB) Machine(ctx context.Context, id string) (platform.Machine, error) {
 func (d *DB) MachineByKey(ctx context.Context, keyHash string) (platform.Machine, error) {
 	m, err := scanMachine(d.read.QueryRowContext(ctx, `SELECT `+machineColumns+` FROM machines WHERE key_hash = ? AND key_hash <> ''`, keyHash))
 	if errors.Is(err, sql.ErrNoRows) {
-		err = platform.Errorf(platform.CodeUnauthorized, "This key belongs to no machine.")
+		err = platform.Errorf(platform.CodeUnauthorized, "This key belongs to no machine, and is no access token.")
 	}
 	return m, err
 }

@@ -23,7 +23,10 @@ func scanOrganizationMember(s scanner) (m platform.OrganizationMember, err error
 // other organizations are not given away.
 func (d *DB) OrganizationMember(ctx context.Context, userID int64, organization string) (platform.OrganizationMember, error) {
 	m, err := scanOrganizationMember(d.read.QueryRowContext(ctx, organizationMemberQuery+` AND om.user_id = ? AND o.name = ?`, userID, organization))
-	return m, notFound(err, "page")
+	if errors.Is(err, sql.ErrNoRows) {
+		err = platform.Errorf(platform.CodeNotFound, "There is no such organization, or you are not a member of it. Its owners can invite you.")
+	}
+	return m, err
 }
 
 // OrganizationsOf lists the organizations that a user is a member of, by name.

@@ -86,21 +86,22 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// teamsVersion is the first schema with access tokens and invitations (migrations/0007_teams.sql).
-const teamsVersion = 7
+// endedByRestore are the tables of what opens the portal: none that was ended or revoked since the backup comes back.
+var endedByRestore = []string{"sessions", "sign_in_links", "access_tokens", "invitations"}
 
-// endSessions takes away what lets people in and may have been ended since the backup: sessions, sign-in links, access tokens and
-// invitations. What was revoked or used up must not count again. It also leaves the word for the audit log that this is a restored database.
+// endSessions also leaves the word for the audit log that this is a restored database.
 func endSessions(ctx context.Context, path string, version int, file string) error {
 	conn, err := openAsIs(path)
 	if err != nil {
 		return err
 	}
-	query := `PRAGMA synchronous = FULL; DELETE FROM sessions; DELETE FROM sign_in_links;`
-	if version >= teamsVersion {
-		query += ` DELETE FROM access_tokens; DELETE FROM invitations;`
+	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = FULL`)
+	for _, table := range endedByRestore {
+		there, found := hasColumn(ctx, conn, table, "token_hash") // a backup of an older version may not have it
+		if err = errors.Join(err, found); err == nil && there {
+			_, err = conn.ExecContext(ctx, `DELETE FROM `+table)
+		}
 	}
-	_, err = conn.ExecContext(ctx, query)
 	if err == nil {
 		err = leaveNote(ctx, conn, note{Action: "portal.restore", Actor: platform.ActorOf(ctx), At: time.Now(),
 			After: fields{"file": filepath.Base(file), "schema": version}})

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"wherry/platform"
 )
@@ -27,11 +29,19 @@ func (d *DB) Memberships(ctx context.Context, userID int64) ([]platform.Member, 
 // workspaces are not given away.
 func (d *DB) Member(ctx context.Context, userID int64, organization, workspace string) (platform.Member, error) {
 	m, err := scanMember(d.read.QueryRowContext(ctx, memberQuery+` AND o.name = ? AND w.name = ?`, userID, organization, workspace))
-	return m, notFound(err, "page")
+	return m, noWorkspace(err)
 }
 
 // MemberOf is Member by the workspace's id.
 func (d *DB) MemberOf(ctx context.Context, userID, workspaceID int64) (platform.Member, error) {
 	m, err := scanMember(d.read.QueryRowContext(ctx, memberQuery+` AND w.id = ?`, userID, workspaceID))
-	return m, notFound(err, "workspace")
+	return m, noWorkspace(err)
+}
+
+// noWorkspace says the same of a workspace that is not there as of one that the user is not in.
+func noWorkspace(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return platform.Errorf(platform.CodeNotFound, "There is no such workspace, or you are not in it. Who manages its participants can add you.")
+	}
+	return err
 }

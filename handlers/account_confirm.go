@@ -22,7 +22,11 @@ func (h *Handlers) askToConfirm(c echo.Context, next string) error {
 
 // ConfirmForm asks the user to prove again who they are.
 func (h *Handlers) ConfirmForm(c echo.Context) error {
-	return h.showConfirm(c, http.StatusOK, accountPath(c.QueryParam("next")), nil)
+	next := accountPath(c.QueryParam("next"))
+	if fromElsewhere(c) {
+		next = "/account" // another site's page does not choose what is confirmed
+	}
+	return h.showConfirm(c, http.StatusOK, next, nil)
 }
 
 func (h *Handlers) showConfirm(c echo.Context, status int, next string, errs platform.FieldErrors) error {

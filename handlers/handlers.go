@@ -202,6 +202,7 @@ var notices = map[string]string{
 	"role-saved":           "The role was saved. It counts from now on.",
 	"member-removed":       "They were taken out. Their pages and connections here end at once.",
 	"member-added":         "They were added.",
+	"team-joined":          "The team was added. Its members have the role from now on.",
 	"team-added":           "The team was added. Put members in, and add it to the participants of workspaces.",
 	"team-saved":           "The team was saved.",
 	"team-deleted":         "The team was deleted.",

@@ -92,7 +92,7 @@ func (h *Handlers) SetParticipant(c echo.Context) error {
 
 // AddTeamParticipant adds a team to the workspace.
 func (h *Handlers) AddTeamParticipant(c echo.Context) error {
-	return h.changeParticipants(c, "member-added", func(role platform.Role) error {
+	return h.changeParticipants(c, "team-joined", func(role platform.Role) error {
 		id, _ := strconv.ParseInt(c.FormValue("team"), 10, 64) // 0 is no team's
 		return h.DB.SetTeamParticipant(c.Request().Context(), Member(c), id, role)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -31,8 +32,11 @@ const CallbackPath = "/sign-in/oidc/callback"
 
 var errNoProvider = platform.Errorf(platform.CodeNotFound, "This portal has no identity provider to sign in by.")
 
-// ProviderSignIn leads to the provider.
+// ProviderSignIn leads to the provider. Who was led here by another site's page has not asked for it, and is shown the page that asks.
 func (h *Handlers) ProviderSignIn(c echo.Context) error {
+	if fromElsewhere(c) {
+		return c.Redirect(http.StatusSeeOther, "/sign-in?"+url.Values{"next": {localPath(c.QueryParam("next"))}}.Encode())
+	}
 	return h.toProvider(c, startedSignIn{next: localPath(c.QueryParam("next"))})
 }
 
@@ -41,7 +45,7 @@ func (h *Handlers) ProviderSignIn(c echo.Context) error {
 // hold form-action against what its answer redirects to.
 func (h *Handlers) LinkProvider(c echo.Context) error {
 	path := views.LinkPath(CSRF(c))
-	if subtle.ConstantTimeCompare([]byte(c.Request().URL.RequestURI()), []byte(path)) != 1 {
+	if fromElsewhere(c) || subtle.ConstantTimeCompare([]byte(c.Request().URL.RequestURI()), []byte(path)) != 1 {
 		return redirect(c, "/account", "")
 	}
 	if !h.fresh(c) {
@@ -49,6 +53,12 @@ func (h *Handlers) LinkProvider(c echo.Context) error {
 	}
 	user, _ := User(c)
 	return h.toProvider(c, startedSignIn{linkTo: user.ID})
+}
+
+// fromElsewhere tells whether a page of another origin, a Studio's too, led the browser here.
+func fromElsewhere(c echo.Context) bool {
+	site := c.Request().Header.Get("Sec-Fetch-Site")
+	return site == "cross-site" || site == "same-site"
 }
 
 func (h *Handlers) toProvider(c echo.Context, started startedSignIn) error {

@@ -21,7 +21,7 @@ install -D -m 755 "$binary" "$root/usr/bin/wherry"
 install -D -m 644 "$here/wherry.service" "$root/usr/lib/systemd/system/wherry.service"
 install -D -m 640 "$here/wherry.env" "$root/etc/wherry/wherry.env"
 install -D -m 644 "$here/cloud-only.conf" "$root/usr/share/doc/wherry/cloud-only.conf"
-for page in operating security; do
+for page in operating security asvs inventory; do
   install -D -m 644 "$here/../docs/$page.md" "$root/usr/share/doc/wherry/$page.md"
 done
 

@@ -36,3 +36,37 @@ func TestWhoHasASecondFactorProvesBothAgain(t *testing.T) {
 		t.Errorf("with both it leads to %s", to)
 	}
 }
+
+// TestAnotherSiteBeginsNoSignInAndNoLink: its page could have signed the browser in at the provider as somebody else.
+func TestAnotherSiteBeginsNoSignInAndNoLink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	b, _ := s.withPassword()
+	ask := func(path, site string) (status int, to, page string) {
+		r, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
+		must(t, err)
+		for name, value := range map[string]string{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"} {
+			r.Header.Set(name, value)
+		}
+		resp, err := b.Do(r)
+		must(t, err)
+		status, page = readAll(t, resp)
+		return status, resp.Header.Get("Location"), page
+	}
+	for path, want := range map[string]string{"/sign-in/oidc?next=/account": "/sign-in?next=%2Faccount", "/account/link": "/account"} {
+		for _, site := range []string{"cross-site", "same-site"} {
+			if status, to, _ := ask(path, site); status != http.StatusSeeOther || to != want {
+				t.Errorf("%s from a %s page: %d to %q", path, site, status, to)
+			}
+		}
+		for _, site := range []string{"same-origin", "none"} {
+			if status, to, _ := ask(path, site); status != http.StatusNotFound { // this portal has no provider
+				t.Errorf("%s, %s: %d to %q", path, site, status, to)
+			}
+		}
+	}
+	if _, _, page := ask("/account/confirm?next=/account/link", "cross-site"); !strings.Contains(page, `value="/account"`) || strings.Contains(page, "/account/link") {
+		t.Error("another site's page chooses what is confirmed")
+	}
+}

@@ -150,7 +150,7 @@ func (s *Server) asClient(c echo.Context, p platform.Permission, next echo.Handl
 	ctx := c.Request().Context()
 	user, name, err := s.DB.UserByToken(ctx, platform.HashToken(token), c.RealIP())
 	if platform.ErrorCode(err) == platform.CodeNotFound {
-		if p == platform.ByClient {
+		if p == platform.ByClient && !strings.HasPrefix(token, platform.AccessTokenPrefix) {
 			return s.asAgent(c, next)
 		}
 		return unauthorized(c, "This access token is not known, was revoked, or has expired.")

@@ -2,6 +2,7 @@
 ALTER TABLE users ADD COLUMN admin INTEGER NOT NULL DEFAULT 0;       -- administers the portal
 ALTER TABLE users ADD COLUMN disabled_at INTEGER NOT NULL DEFAULT 0; -- since then nobody comes in as this user
 ALTER TABLE users ADD COLUMN password_at INTEGER NOT NULL DEFAULT 0; -- the password was set then
+ALTER TABLE users ADD COLUMN email_chosen INTEGER NOT NULL DEFAULT 0; -- who typed it themselves has not shown that it is theirs: no identity at a provider is taken for them by it
 UPDATE users SET admin = 1 WHERE id = (SELECT min(id) FROM users);   -- who set the portal up
 
 ALTER TABLE sessions ADD COLUMN id TEXT NOT NULL DEFAULT ''; -- by which people and pages name it
