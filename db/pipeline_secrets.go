@@ -150,13 +150,21 @@ func scanSealedSecret(s scanner) (out sealedSecret, err error) {
 }
 
 // UsePipelineSecrets opens the secrets that a run was launched with, by name, to be given to its agent, and notes that. A
-// user's own wins over the workspace's. Where one was deleted since, the run is to end, and the answer is CodeGone.
+// user's own wins over the workspace's. Where one was deleted since, or its user is out of the workspace, the run is to end, and the answer
+// is CodeGone.
 func (d *DB) UsePipelineSecrets(ctx context.Context, r platform.Run) (values map[string]string, err error) {
 	if len(r.Launch.UserSecrets)+len(r.Launch.WorkspaceSecrets) == 0 {
 		return nil, nil
 	}
 	var gone platform.FieldErrors
+	why := "The run was not started, because a secret that it was launched with was deleted meanwhile."
 	err = d.inTx(ctx, func(t *tx) error {
+		if role, err := t.roleIn(ctx, r.WorkspaceID, r.UserID); err != nil {
+			return err
+		} else if role == "" && len(r.Launch.UserSecrets) > 0 {
+			why, gone = "The run was not started, because it was launched with secrets of "+r.UserName+", who is not in this workspace any more.", platform.FieldErrors{}
+			return nil
+		}
 		secrets, err := launchSecrets(ctx, t, r)
 		if errors.As(err, &gone) {
 			return nil
@@ -172,7 +180,6 @@ func (d *DB) UsePipelineSecrets(ctx context.Context, r platform.Run) (values map
 	if gone == nil || err != nil {
 		return values, err
 	}
-	why := "The run was not started, because a secret that it was launched with was deleted meanwhile."
 	for _, field := range []string{"workspaceSecrets", "userSecrets"} {
 		if gone[field] != "" {
 			why += " " + gone[field]

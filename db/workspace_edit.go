@@ -16,11 +16,16 @@ func (d *DB) Workspaces(ctx context.Context, orgID int64) ([]platform.Workspace,
 		WHERE o.id = ? ORDER BY w.name`, orgID)
 }
 
+// settingLastWorkspace is the name of the setting with the highest id of a workspace that was deleted. No other gets it again, maybe in
+// another organization: the audit log, the journal of changes and programs of users still name it.
+const settingLastWorkspace = "last-workspace"
+
 // AddWorkspace adds a workspace to its organization. The organization's owners are owners of it.
 func (d *DB) AddWorkspace(ctx context.Context, w *platform.Workspace) error {
 	return d.inTx(ctx, func(t *tx) error {
-		err := t.QueryRowContext(ctx, `INSERT INTO workspaces (organization_id, name, full_name, created_at) VALUES (?, ?, ?, ?) RETURNING id`,
-			w.Organization.ID, w.Name, w.FullName, millis(t.now)).Scan(&w.ID)
+		err := t.QueryRowContext(ctx, `INSERT INTO workspaces (id, organization_id, name, full_name, created_at)
+			VALUES (1 + max(coalesce((SELECT max(id) FROM workspaces), 0), coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?), 0)), ?, ?, ?, ?) RETURNING id`,
+			settingLastWorkspace, w.Organization.ID, w.Name, w.FullName, millis(t.now)).Scan(&w.ID)
 		if isUnique(err, "workspaces.name") {
 			return platform.FieldErrors{"name": "This organization has a workspace of this name already."}
 		}
@@ -82,6 +87,11 @@ func (d *DB) DeleteWorkspace(ctx context.Context, w platform.Workspace) error {
 		}
 		t.audit(audited{action: "workspace.delete", orgID: w.Organization.ID, id: w.ID, name: w.Name, before: map[string]any{"name": w.Name, "fullName": w.FullName}})
 		t.change(w.ID, "", platform.ChangeMembers)
+		_, err = t.ExecContext(ctx, `INSERT INTO settings VALUES (?1, CAST(?2 AS TEXT)) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+			WHERE CAST(value AS INTEGER) < ?2`, settingLastWorkspace, w.ID)
+		if err != nil {
+			return err
+		}
 		for _, query := range workspaceRows {
 			if _, err := t.ExecContext(ctx, query, w.ID); err != nil {
 				return err

@@ -161,9 +161,12 @@ func (h *Handlers) SignOut(c echo.Context) error {
 	return redirect(c, "/sign-in", "signed-out")
 }
 
+// maxNext bounds where to go after signing in, which is kept meanwhile, in bytes. The longest addresses of pages are filters of lists.
+const maxNext = 2048
+
 // localPath is where to go after signing in: a path of this portal, never another site.
 func localPath(next string) string {
-	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
 		return "/"
 	}
 	return next

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"wherry/platform"
 )
 
 // Limits on guessing passwords.
@@ -42,8 +44,8 @@ func attempts(key, address string) []attempt {
 	return []attempt{{key, maxSignInFailures}, {"address " + AddressKey(address), maxAddressFailures}}
 }
 
-// loginKey is what passwords that are tried for a login are counted for.
-func loginKey(login string) string { return "login " + strings.ToLower(login) }
+// loginKey is what passwords that are tried for a login are counted for, of one length however long what was typed is.
+func loginKey(login string) string { return "login " + platform.HashToken(strings.ToLower(login)) }
 
 // Begin counts an attempt as failed before it is looked at, so that many at once are not more than one after the other. wait is how long
 // the key or the address is still closed; 0 means that the attempt may go on, and that Right follows if it comes out right.

@@ -37,16 +37,32 @@ type startedSignIns struct {
 func (s *startedSignIns) put(token string, started startedSignIn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.list == nil || len(s.list) >= maxStarted {
+	if s.list == nil {
 		s.list = map[string]startedSignIn{}
 	}
-	for hash, other := range s.list {
-		if time.Since(other.began) > signInTime {
-			delete(s.list, hash)
-		}
-	}
+	s.makeRoom()
 	s.list[platform.HashToken(token)] = started
 }
+
+// makeRoom forgets what took too long and, where there are too many all the same, the oldest: of those that anybody can begin first, so
+// that they push nobody out who has proved something.
+func (s *startedSignIns) makeRoom() {
+	oldest, found := "", startedSignIn{}
+	for hash, other := range s.list {
+		switch {
+		case time.Since(other.began) > signInTime:
+			delete(s.list, hash)
+		case oldest == "", other.byAnybody() && !found.byAnybody(), other.byAnybody() == found.byAnybody() && other.began.Before(found.began):
+			oldest, found = hash, other
+		}
+	}
+	if len(s.list) >= maxStarted {
+		delete(s.list, oldest)
+	}
+}
+
+// byAnybody tells whether nothing was proved yet.
+func (s startedSignIn) byAnybody() bool { return s.userID == 0 && s.linkTo == 0 }
 
 func (s *startedSignIns) get(token string) (started startedSignIn, ok bool) {
 	s.mu.Lock()

@@ -254,6 +254,27 @@ func TestALaunchWithASecretThatWasDeletedIsRefusedBesideTheField(t *testing.T) {
 	}
 }
 
+// TestWhoIsOutOfTheWorkspaceGivesItNoSecretsOfTheirOwn: whoever stays can change what the environment runs.
+func TestWhoIsOutOfTheWorkspaceGivesItNoSecretsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.setUp()
+	s.signedInAs("bob", platform.RoleLaunch)
+	s.addSecret(platform.SecretsOwner{UserID: s.userID("bob")}, "OWN", "bob's")
+	r := platform.Run{WorkspaceID: s.member.Workspace.ID, UserID: s.userID("bob"), ComputeEnvID: s.env.ID, Name: "a", WorkDir: s.env.WorkDir, Launch: platform.Launch{UserSecrets: []string{"OWN"}}}
+	_, err := s.db.AddRun(t.Context(), &r)
+	must(t, err)
+	must(t, s.db.RemoveParticipant(t.Context(), s.member, s.userID("bob")))
+	if status, _ := s.claimRun(s.requested(r.ID)); status != http.StatusGone {
+		t.Errorf("%d", status)
+	}
+	r, err = s.db.AnyRun(t.Context(), r.ID)
+	must(t, err)
+	if end := platform.StoppedEnd(r); end.State != platform.RunFailed || !strings.Contains(end.ErrorMessage, "secrets of bob, who is not in this workspace any more") {
+		t.Errorf("%+v", end)
+	}
+}
+
 func TestASecretThatIsDeletedBeforeTheStartEndsTheRunWithClearWords(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
