@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wherry/views"
 )
 
 func TestWhoHasASecondFactorProvesBothAgain(t *testing.T) {
@@ -42,7 +44,7 @@ func TestAnotherSiteBeginsNoSignInAndNoLink(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.setUp()
-	b, _ := s.withPassword()
+	b, csrf := s.withPassword()
 	ask := func(path, site string) (status int, to, page string) {
 		r, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
 		must(t, err)
@@ -54,7 +56,7 @@ func TestAnotherSiteBeginsNoSignInAndNoLink(t *testing.T) {
 		status, page = readAll(t, resp)
 		return status, resp.Header.Get("Location"), page
 	}
-	for path, want := range map[string]string{"/sign-in/oidc?next=/account": "/sign-in?next=%2Faccount", "/account/link": "/account"} {
+	for path, want := range map[string]string{"/sign-in/oidc?next=/account": "/sign-in?next=%2Faccount", views.LinkPath(csrf): "/account"} {
 		for _, site := range []string{"cross-site", "same-site"} {
 			if status, to, _ := ask(path, site); status != http.StatusSeeOther || to != want {
 				t.Errorf("%s from a %s page: %d to %q", path, site, status, to)
