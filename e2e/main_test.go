@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/playwright-community/playwright-go"
 )
@@ -63,7 +64,9 @@ func startBrowser() (stop func(), err error) {
 		return nil, err
 	}
 	return func() {
-		browser.Close()
-		pw.Stop()
+		within(20*time.Second, func() {
+			browser.Close()
+			pw.Stop()
+		})
 	}, nil
 }

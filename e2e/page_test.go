@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/playwright-community/playwright-go"
 )
@@ -20,7 +21,7 @@ func newPage(t *testing.T, expected ...string) playwright.Page {
 	bc, err := browser.NewContext(playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: 1280, Height: 800},
 		IgnoreHttpsErrors: playwright.Bool(true)})
 	must(t, err)
-	t.Cleanup(func() { bc.Close() })
+	t.Cleanup(func() { within(20*time.Second, func() { bc.Close() }) })
 	page, err := bc.NewPage()
 	must(t, err)
 	page.SetDefaultTimeout(15_000)
@@ -37,6 +38,19 @@ func newPage(t *testing.T, expected ...string) playwright.Page {
 	})
 	page.OnPageError(func(err error) { t.Errorf("page error: %v", err) })
 	return page
+}
+
+// within waits for the end of f, but not for ever: closing, playwright sometimes never hears from its browser that it has closed.
+func within(limit time.Duration, f func()) {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
 }
 
 // signIn signs in by a one-time link.
