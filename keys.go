@@ -35,7 +35,7 @@ func keysCommand(ctx context.Context, args []string) error {
 	return fmt.Errorf("there is no \"keys %s\": it is list, rotate or lose-secrets", what)
 }
 
-// withKeys opens the database of the data folder that is there.
+// withKeys works on the database of the data folder that is there.
 func withKeys(ctx context.Context, name string, args []string, more func(*flag.FlagSet), work func(*db.DB) error) error {
 	s, rest, err := readSettings(name, args, more)
 	if err != nil {
@@ -44,14 +44,19 @@ func withKeys(ctx context.Context, name string, args []string, more func(*flag.F
 	if len(rest) > 0 {
 		return fmt.Errorf("%s takes no arguments, but got %q", name, rest)
 	}
-	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
-		return err
-	}
-	d, err := db.OpenWith(ctx, s.data, s.key)
+	d, err := s.openBeside(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(work(d), d.Close())
+}
+
+// openBeside opens the database of the data folder that is there, for a command beside a portal that may serve.
+func (s settings) openBeside(ctx context.Context) (*db.DB, error) {
+	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
+		return nil, err
+	}
+	return db.OpenWith(ctx, s.data, s.key)
 }
 
 // databaseIsThere keeps a command that looks at a portal from making one where a folder was mistyped.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"wherry/db"
@@ -29,18 +27,12 @@ func signInLinkCommand(ctx context.Context, args []string) error {
 	if len(rest) != 1 {
 		return errors.New("name one user, by user name or e-mail address; \"wherry users list\" shows all")
 	}
-	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
-		return err
-	}
-	d, err := db.OpenWith(ctx, s.data, s.key)
+	d, err := s.openBeside(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	user, err := d.UserByLogin(ctx, rest[0])
-	if platform.ErrorCode(err) == platform.CodeNotFound {
-		return fmt.Errorf("there is no user %q; \"wherry users list\" shows all", rest[0])
-	}
+	user, err := knownUser(ctx, d, rest[0])
 	if err != nil {
 		return err
 	}

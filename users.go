@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,10 +25,7 @@ func usersCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(databaseIsThere(s.data), asItsUser(filepath.Join(s.data, db.FileName), os.Geteuid())); err != nil {
-		return err
-	}
-	d, err := db.OpenWith(ctx, s.data, s.key)
+	d, err := s.openBeside(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,10 +52,7 @@ func userChange(args []string) (func(context.Context, *db.DB) error, error) {
 // toUser changes the user with that login, and says how they are since.
 func toUser(login string, change func(*db.DB, context.Context, int64) error) func(context.Context, *db.DB) error {
 	return func(ctx context.Context, d *db.DB) error {
-		u, err := d.UserByLogin(ctx, login)
-		if platform.ErrorCode(err) == platform.CodeNotFound {
-			return fmt.Errorf("there is no user %q; \"wherry users list\" shows all", login)
-		}
+		u, err := knownUser(ctx, d, login)
 		if err == nil {
 			err = change(d, ctx, u.ID)
 		}
@@ -72,6 +65,15 @@ func toUser(login string, change func(*db.DB, context.Context, int64) error) fun
 		fmt.Printf("%s: %s\n", u.UserName, strings.Join(userWords(u), ", "))
 		return nil
 	}
+}
+
+// knownUser finds the user with that login.
+func knownUser(ctx context.Context, d *db.DB, login string) (platform.User, error) {
+	u, err := d.UserByLogin(ctx, login)
+	if platform.ErrorCode(err) == platform.CodeNotFound {
+		err = fmt.Errorf("there is no user %q; \"wherry users list\" shows all", login)
+	}
+	return u, err
 }
 
 // userWords say whether a user may come in, and administers the portal.

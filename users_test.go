@@ -23,7 +23,7 @@ func TestAnOperatorChangesUsers(t *testing.T) {
 	if _, err := d.SetUp(t.Context(), platform.SetUp{Email: "ada@example.org", UserName: "ada", Organization: "lab", Workspace: "rivers"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	bob, err := d.AddUser(t.Context(), platform.NewUser{Email: "bob@example.org", UserName: "bob"}, "")
+	bob, err := d.AddUserByIdentity(t.Context(), platform.Identity{Issuer: "https://login.example.org", Subject: "bob"}, "bob", "bob@example.org")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,11 +132,7 @@ func (t *tx) addSteps(ctx context.Context, m platform.Machine, reports []platfor
 func (d *DB) AddEndReport(ctx context.Context, m platform.Machine, report platform.EndReport) error {
 	report = report.Bounded()
 	return d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `UPDATE machines SET reported_at = ? WHERE id = ? AND reported_at = 0`, millis(t.now), m.ID)
-		if err != nil {
-			return err
-		}
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
+		if first, err := t.changed(ctx, `UPDATE machines SET reported_at = ? WHERE id = ? AND reported_at = 0`, millis(t.now), m.ID); err != nil || !first {
 			return err
 		}
 		if _, err := t.ExecContext(ctx, `UPDATE runs SET end_report = ? WHERE id = ?`, toJSON(report), m.RunID); err != nil {

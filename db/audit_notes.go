@@ -73,11 +73,7 @@ func (d *DB) auditNote(ctx context.Context, name string) error {
 		return fmt.Errorf("the setting %s is damaged: %w", name, err)
 	}
 	return d.inTx(platform.WithActor(ctx, n.Actor), func(t *tx) error {
-		result, err := t.ExecContext(ctx, `DELETE FROM settings WHERE name = ? AND value = ?`, name, waiting)
-		if err != nil {
-			return err
-		}
-		if there, err := result.RowsAffected(); err != nil || there == 0 {
+		if there, err := t.changed(ctx, `DELETE FROM settings WHERE name = ? AND value = ?`, name, waiting); err != nil || !there {
 			return err
 		}
 		after := fields{"at": n.At.UTC()}

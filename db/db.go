@@ -210,6 +210,16 @@ func (t *tx) exec(ctx context.Context, notOne error, query string, args ...any) 
 	return notOne
 }
 
+// changed runs a statement that may find nothing to do, and tells whether it changed a row.
+func (t *tx) changed(ctx context.Context, query string, args ...any) (bool, error) {
+	result, err := t.ExecContext(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
 // scanner is a *sql.Row or *sql.Rows.
 type scanner interface{ Scan(dest ...any) error }
 

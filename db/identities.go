@@ -68,20 +68,15 @@ func (d *DB) AddUserByIdentity(ctx context.Context, i platform.Identity, name, e
 		if name, err = t.freeUserName(ctx, name); err != nil {
 			return err
 		}
-		err := t.QueryRowContext(ctx, `INSERT INTO users (user_name, email, password_hash, created_at) VALUES (?, ?, '', ?) RETURNING id`, name, email, millis(t.now)).Scan(&i.UserID)
-		if isUnique(err, "users.email") {
+		u, err = t.addUser(ctx, platform.NewUser{UserName: name, Email: email}, "")
+		if platform.ErrorCode(err) == platform.CodeInvalid { // the name is free
 			return platform.Errorf(platform.CodeConflict, "Another user of this portal has this e-mail address.")
 		}
 		if err != nil {
 			return err
 		}
-		if err := t.auditUser(ctx, "user.create", i.UserID, nil, map[string]any{"userName": name, "email": email}); err != nil {
-			return err
-		}
+		i.UserID = u.ID
 		if err := t.linkIdentity(ctx, i); err != nil {
-			return err
-		}
-		if u, err = scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, i.UserID)); err != nil {
 			return err
 		}
 		return t.acceptInvitations(ctx, u)
@@ -169,26 +164,16 @@ func (t *tx) leaveGroupTeam(ctx context.Context, user platform.User, g groupTeam
 }
 
 func (t *tx) joinGroupTeam(ctx context.Context, user platform.User, g groupTeam) error {
-	joined, err := t.inserted(ctx, `INSERT INTO organization_members VALUES (?, ?, 'member') ON CONFLICT DO NOTHING`, g.orgID, user.ID)
+	joined, err := t.changed(ctx, `INSERT INTO organization_members VALUES (?, ?, 'member') ON CONFLICT DO NOTHING`, g.orgID, user.ID)
 	if err != nil {
 		return err
 	}
 	if joined {
 		t.audit(audited{action: "member.add", orgID: g.orgID, kind: "user", id: user.ID, name: user.UserName, after: map[string]any{"role": platform.OrgMember, "group": g.group}})
 	}
-	if joined, err = t.inserted(ctx, `INSERT INTO team_members (team_id, user_id, from_group) VALUES (?, ?, 1) ON CONFLICT DO NOTHING`, g.id, user.ID); err != nil || !joined {
+	if joined, err = t.changed(ctx, `INSERT INTO team_members (team_id, user_id, from_group) VALUES (?, ?, 1) ON CONFLICT DO NOTHING`, g.id, user.ID); err != nil || !joined {
 		return err
 	}
 	t.audit(audited{action: "team.add-member", orgID: g.orgID, id: g.id, name: g.name, after: map[string]any{"userName": user.UserName, "group": g.group}})
 	return t.changeMembersByTeam(ctx, g.id)
-}
-
-// inserted runs an insert that may find its row there already, and tells whether it was not.
-func (t *tx) inserted(ctx context.Context, query string, args ...any) (bool, error) {
-	result, err := t.ExecContext(ctx, query, args...)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n == 1, err
 }

@@ -166,7 +166,8 @@ func (d *DB) AcceptInvitation(ctx context.Context, tokenHash string, user platfo
 	return i, err
 }
 
-// JoinByInvitation makes a new user and uses up an invitation for them, as AddUser and AcceptInvitation.
+// JoinByInvitation makes a new user and uses up an invitation for them, as AcceptInvitation does. An address or a user name that is taken is a
+// platform.FieldErrors of no field, which does not tell which of the two it is.
 func (d *DB) JoinByInvitation(ctx context.Context, tokenHash string, in platform.NewUser, passwordHash string) (u platform.User, i platform.Invitation, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
 		if u, err = t.addUser(ctx, in, passwordHash); err != nil {
@@ -221,8 +222,5 @@ func (t *tx) enter(ctx context.Context, i platform.Invitation, user platform.Use
 	if err != nil || (was != "" && !i.Role.Above(was)) {
 		return err
 	}
-	t.auditParticipant(i.WorkspaceID, user, was, i.Role)
-	t.change(i.WorkspaceID, "", platform.ChangeMembers)
-	_, err = t.ExecContext(ctx, `INSERT INTO participants VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET role = excluded.role`, i.WorkspaceID, user.ID, i.Role)
-	return err
+	return t.putParticipant(ctx, i.WorkspaceID, user, was, i.Role)
 }

@@ -24,7 +24,11 @@ func (d *DB) Labels(ctx context.Context, workspaceID int64) ([]platform.Workspac
 
 // Label reads one label of a workspace.
 func (d *DB) Label(ctx context.Context, workspaceID, id int64) (platform.WorkspaceLabel, error) {
-	l, err := scanLabel(d.read.QueryRowContext(ctx, `SELECT `+labelColumns+` FROM labels l WHERE l.workspace_id = ? AND l.id = ?`, workspaceID, id))
+	return readLabel(ctx, d.read, workspaceID, id)
+}
+
+func readLabel(ctx context.Context, q queryer, workspaceID, id int64) (platform.WorkspaceLabel, error) {
+	l, err := scanLabel(q.QueryRowContext(ctx, `SELECT `+labelColumns+` FROM labels l WHERE l.workspace_id = ? AND l.id = ?`, workspaceID, id))
 	return l, notFound(err, "label")
 }
 
@@ -42,7 +46,7 @@ func (d *DB) AddLabel(ctx context.Context, l *platform.WorkspaceLabel) error {
 // UpdateLabel renames a label, or makes it a default one. Machines that run keep the tags that they were started with.
 func (d *DB) UpdateLabel(ctx context.Context, l platform.WorkspaceLabel) error {
 	return d.inTx(ctx, func(t *tx) error {
-		was, err := t.label(ctx, l.WorkspaceID, l.ID)
+		was, err := readLabel(ctx, t, l.WorkspaceID, l.ID)
 		if err != nil {
 			return err
 		}
@@ -55,7 +59,7 @@ func (d *DB) UpdateLabel(ctx context.Context, l platform.WorkspaceLabel) error {
 // DeleteLabel deletes a label, and takes it off whatever has it.
 func (d *DB) DeleteLabel(ctx context.Context, workspaceID, id int64) error {
 	return d.inTx(ctx, func(t *tx) error {
-		l, err := t.label(ctx, workspaceID, id)
+		l, err := readLabel(ctx, t, workspaceID, id)
 		if err != nil {
 			return err
 		}
@@ -63,11 +67,6 @@ func (d *DB) DeleteLabel(ctx context.Context, workspaceID, id int64) error {
 		_, err = t.ExecContext(ctx, `DELETE FROM labels WHERE id = ?`, id)
 		return err
 	})
-}
-
-func (t *tx) label(ctx context.Context, workspaceID, id int64) (platform.WorkspaceLabel, error) {
-	l, err := scanLabel(t.QueryRowContext(ctx, `SELECT `+labelColumns+` FROM labels l WHERE l.workspace_id = ? AND l.id = ?`, workspaceID, id))
-	return l, notFound(err, "label")
 }
 
 func labelTaken(err error, l platform.WorkspaceLabel) error {

@@ -9,9 +9,9 @@ import (
 	"wherry/platform"
 )
 
-// organizationMemberQuery reads users as organizations see them. Somebody who was disabled is in none.
+// organizationMemberQuery reads users as organizations see them, those who were disabled too.
 const organizationMemberQuery = `SELECT ` + userColumns + `, o.id, o.name, o.full_name, om.role FROM organization_members om
-	JOIN users ON users.id = om.user_id JOIN organizations o ON o.id = om.organization_id WHERE users.disabled_at = 0`
+	JOIN users ON users.id = om.user_id JOIN organizations o ON o.id = om.organization_id WHERE `
 
 func scanOrganizationMember(s scanner) (m platform.OrganizationMember, err error) {
 	o := &m.Organization
@@ -19,10 +19,10 @@ func scanOrganizationMember(s scanner) (m platform.OrganizationMember, err error
 	return m, err
 }
 
-// OrganizationMember reads a user as the named organization sees them; CodeNotFound for one who is no member, so that names of
-// other organizations are not given away.
+// OrganizationMember reads a user as the named organization sees them; CodeNotFound for one who is no member or was disabled, so that
+// names of other organizations are not given away.
 func (d *DB) OrganizationMember(ctx context.Context, userID int64, organization string) (platform.OrganizationMember, error) {
-	m, err := scanOrganizationMember(d.read.QueryRowContext(ctx, organizationMemberQuery+` AND om.user_id = ? AND o.name = ?`, userID, organization))
+	m, err := scanOrganizationMember(d.read.QueryRowContext(ctx, organizationMemberQuery+`users.disabled_at = 0 AND om.user_id = ? AND o.name = ?`, userID, organization))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = platform.Errorf(platform.CodeNotFound, "There is no such organization, or you are not a member of it. Its owners can invite you.")
 	}
@@ -42,8 +42,7 @@ func scanOrganization(s scanner) (o platform.Organization, err error) {
 
 // OrganizationMembers lists the members of an organization by name, those who were disabled too.
 func (d *DB) OrganizationMembers(ctx context.Context, orgID int64, part platform.ListPart) ([]platform.OrganizationMember, error) {
-	return all(ctx, d.read, scanOrganizationMember, `SELECT `+userColumns+`, o.id, o.name, o.full_name, om.role FROM organization_members om
-		JOIN users ON users.id = om.user_id JOIN organizations o ON o.id = om.organization_id WHERE o.id = ?1 AND `+matchesUser+`
+	return all(ctx, d.read, scanOrganizationMember, organizationMemberQuery+`o.id = ?1 AND `+matchesUser+`
 		ORDER BY users.user_name COLLATE NOCASE LIMIT ?3 OFFSET ?4`, orgID, part.Text, part.Limit, part.Offset)
 }
 
@@ -121,8 +120,7 @@ func (t *tx) setOrganizationRole(ctx context.Context, orgID int64, u platform.Us
 }
 
 func (t *tx) organizationMember(ctx context.Context, orgID, userID int64) (platform.OrganizationMember, error) {
-	m, err := scanOrganizationMember(t.QueryRowContext(ctx, `SELECT `+userColumns+`, o.id, o.name, o.full_name, om.role FROM organization_members om
-		JOIN users ON users.id = om.user_id JOIN organizations o ON o.id = om.organization_id WHERE o.id = ? AND users.id = ?`, orgID, userID))
+	m, err := scanOrganizationMember(t.QueryRowContext(ctx, organizationMemberQuery+`o.id = ? AND users.id = ?`, orgID, userID))
 	return m, notInOrganization(err, "member")
 }
 

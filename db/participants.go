@@ -128,9 +128,14 @@ func (t *tx) setParticipant(ctx context.Context, by platform.Member, u platform.
 	if err := t.mayGive(ctx, by, was, role); err != nil {
 		return err
 	}
-	t.auditParticipant(w.ID, u, was, role)
-	t.change(w.ID, "", platform.ChangeMembers)
-	_, err = t.ExecContext(ctx, `INSERT INTO participants VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET role = excluded.role`, w.ID, u.ID, role)
+	return t.putParticipant(ctx, w.ID, u, was, role)
+}
+
+// putParticipant gives a user a role by name in the place of the one that they had; empty is none.
+func (t *tx) putParticipant(ctx context.Context, workspaceID int64, u platform.User, was, role platform.Role) error {
+	t.auditParticipant(workspaceID, u, was, role)
+	t.change(workspaceID, "", platform.ChangeMembers)
+	_, err := t.ExecContext(ctx, `INSERT INTO participants VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET role = excluded.role`, workspaceID, u.ID, role)
 	return err
 }
 
@@ -169,7 +174,7 @@ func (d *DB) RemoveParticipant(ctx context.Context, by platform.Member, userID i
 }
 
 func (t *tx) removeParticipant(ctx context.Context, workspaceID, userID int64, was platform.Role) error {
-	u, err := scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, userID))
+	u, err := userByID(ctx, t, userID)
 	if err != nil {
 		return err
 	}

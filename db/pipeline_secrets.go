@@ -194,13 +194,18 @@ func (d *DB) UsePipelineSecrets(ctx context.Context, r platform.Run) (values map
 func (d *DB) openSecrets(ctx context.Context, q queryer, secrets []sealedSecret) (map[string]string, error) {
 	values := map[string]string{}
 	for _, s := range secrets {
-		value, err := d.openIn(ctx, q, pipelineSecretAt(strconv.FormatInt(s.ID, 10)), s.sealed)
+		value, err := d.openPipelineSecret(ctx, q, s)
 		if err != nil {
 			return nil, err
 		}
-		values[s.Name] = value.Reveal()
+		values[s.Name] = value
 	}
 	return values, nil
+}
+
+func (d *DB) openPipelineSecret(ctx context.Context, q queryer, s sealedSecret) (string, error) {
+	value, err := d.openIn(ctx, q, pipelineSecretAt(strconv.FormatInt(s.ID, 10)), s.sealed)
+	return value.Reveal(), err
 }
 
 func (t *tx) secretsUsed(ctx context.Context, r platform.Run, secrets []sealedSecret) error {
@@ -227,11 +232,11 @@ func (d *DB) RunSecretValues(ctx context.Context, r platform.Run) ([]string, err
 	}
 	var values []string
 	for _, s := range secrets {
-		value, err := d.openIn(ctx, d.read, pipelineSecretAt(strconv.FormatInt(s.ID, 10)), s.sealed)
+		value, err := d.openPipelineSecret(ctx, d.read, s)
 		if err != nil {
 			return nil, err
 		}
-		values = append(values, value.Reveal())
+		values = append(values, value)
 	}
 	slices.Sort(values)
 	return slices.Compact(values), nil

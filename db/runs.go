@@ -246,13 +246,11 @@ func (t *tx) relaunch(ctx context.Context, end *platform.RunEnd) error {
 // nothing, and neither does it after a cancel.
 func (d *DB) AskStop(ctx context.Context, r platform.Run, why string) error {
 	return d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`, millis(t.now), why, r.ID)
+		first, err := t.changed(ctx, `UPDATE runs SET cancel_asked_at = ?, stop_reason = ? WHERE id = ? AND cancel_asked_at = 0`, millis(t.now), why, r.ID)
 		if err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil {
-			return err
-		} else if n > 0 {
+		if first {
 			t.audit(audited{action: "run.stop", workspaceID: r.WorkspaceID, id: r.ID, name: r.Name, after: fields{"why": why}})
 		}
 		t.change(r.WorkspaceID, r.ID, platform.ChangeRun)
@@ -295,14 +293,12 @@ func (d *DB) MoveRun(ctx context.Context, id string, from platform.RunState, end
 
 // abortTasks ends the tasks of a run that has ended without saying what became of them: nothing of the run goes on.
 func (t *tx) abortTasks(ctx context.Context, workspaceID int64, runID string) error {
-	result, err := t.ExecContext(ctx, `UPDATE tasks SET status = 'ABORTED', task = json_set(task, '$.status', 'ABORTED')
+	some, err := t.changed(ctx, `UPDATE tasks SET status = 'ABORTED', task = json_set(task, '$.status', 'ABORTED')
 		WHERE run_id = ? AND status IN ('NEW', 'SUBMITTED', 'RUNNING')`, runID)
 	if err != nil {
 		return err
 	}
-	if n, err := result.RowsAffected(); err != nil {
-		return err
-	} else if n > 0 {
+	if some {
 		t.change(workspaceID, runID, platform.ChangeTasks)
 	}
 	var progress platform.Progress

@@ -87,12 +87,7 @@ func (d *DB) SetRecoveryCodes(ctx context.Context, userID int64, codeHashes []st
 // UseSecondFactor counts the code of a step, once: neither it nor an older one counts again (RFC 6238, 5.2).
 func (d *DB) UseSecondFactor(ctx context.Context, userID, step int64) (counts bool, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `UPDATE second_factors SET last_step = ?1 WHERE id = ?2 AND last_step < ?1`, step, userID)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		counts = n == 1
+		counts, err = t.changed(ctx, `UPDATE second_factors SET last_step = ?1 WHERE id = ?2 AND last_step < ?1`, step, userID)
 		return err
 	})
 	return counts, err
@@ -101,12 +96,8 @@ func (d *DB) UseSecondFactor(ctx context.Context, userID, step int64) (counts bo
 // UseRecoveryCode takes a recovery code away, and tells whether it was there.
 func (d *DB) UseRecoveryCode(ctx context.Context, userID int64, codeHash string) (counts bool, err error) {
 	err = d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `DELETE FROM recovery_codes WHERE user_id = ? AND code_hash = ?`, userID, codeHash)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		if counts = n == 1; err != nil || !counts {
+		counts, err = t.changed(ctx, `DELETE FROM recovery_codes WHERE user_id = ? AND code_hash = ?`, userID, codeHash)
+		if err != nil || !counts {
 			return err
 		}
 		var left int
@@ -122,20 +113,21 @@ func (d *DB) UseRecoveryCode(ctx context.Context, userID int64, codeHash string)
 // nothing happens.
 func (d *DB) RemoveSecondFactor(ctx context.Context, userID int64, keep string) error {
 	return d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `DELETE FROM second_factors WHERE id = ?`, userID)
-		if err != nil {
-			return err
-		}
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		if err := t.setRecoveryCodes(ctx, userID, nil); err != nil {
+		if there, err := t.deleteSecondFactor(ctx, userID); err != nil || !there {
 			return err
 		}
 		if err := t.auditUser(ctx, "user.remove-second-factor", userID, map[string]any{"secondFactor": "totp"}, nil); err != nil {
 			return err
 		}
-		_, err = t.endOtherSessions(ctx, userID, keep)
+		_, err := t.endOtherSessions(ctx, userID, keep)
 		return err
 	})
+}
+
+// deleteSecondFactor takes a user's second factor and recovery codes away, and tells whether there was one.
+func (t *tx) deleteSecondFactor(ctx context.Context, userID int64) (there bool, err error) {
+	if there, err = t.changed(ctx, `DELETE FROM second_factors WHERE id = ?`, userID); err != nil {
+		return there, err
+	}
+	return there, t.setRecoveryCodes(ctx, userID, nil)
 }

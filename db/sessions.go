@@ -23,8 +23,8 @@ func scanSession(r scanner) (s Session, err error) {
 	return s, err
 }
 
-// sessionTimes are the lifetimes of sessions of this portal.
-func (d *DB) sessionTimes() platform.SessionTimes {
+// Lifetimes are those of sessions of this portal: SessionTimes or, where that was not set, the default.
+func (d *DB) Lifetimes() platform.SessionTimes {
 	if d.SessionTimes == (platform.SessionTimes{}) {
 		return platform.DefaultSessionTimes
 	}
@@ -50,7 +50,7 @@ func (d *DB) AddSession(ctx context.Context, tokenHash string, s Session) error 
 // Session reads a living session for a use of it, and prolongs it now and then.
 func (d *DB) Session(ctx context.Context, tokenHash string, now time.Time) (Session, error) {
 	s, err := d.LookAtSession(ctx, tokenHash, now)
-	times := d.sessionTimes()
+	times := d.Lifetimes()
 	if err != nil || now.Sub(s.Seen) < times.Touch() {
 		return s, err
 	}
@@ -66,7 +66,7 @@ func (d *DB) Session(ctx context.Context, tokenHash string, now time.Time) (Sess
 // LookAtSession reads a living session without counting as a use of it: an open page that follows the portal by itself is nobody
 // who is there. A session whose user was disabled is not there.
 func (d *DB) LookAtSession(ctx context.Context, tokenHash string, now time.Time) (Session, error) {
-	times := d.sessionTimes()
+	times := d.Lifetimes()
 	// Its lifetime may have been set shorter since it was begun.
 	s, err := scanSession(d.read.QueryRowContext(ctx, sessionQuery+` AND s.token_hash = ? AND s.expires_at > ? AND s.created_at > ? AND s.seen_at > ?`,
 		tokenHash, millis(now), millis(now.Add(-times.Limit)), millis(now.Add(-times.Idle-times.Touch()))))

@@ -224,11 +224,8 @@ func (t *tx) studioStepped(ctx context.Context, m platform.Machine, r platform.S
 	if m.StudioSessionID == "" || column == "" {
 		return nil
 	}
-	result, err := t.ExecContext(ctx, `UPDATE studio_sessions SET `+column+` = ? WHERE id = ? AND ended_at = 0 AND `+column+` = 0`, millis(r.At), m.StudioSessionID)
-	if err != nil {
-		return err
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
+	first, err := t.changed(ctx, `UPDATE studio_sessions SET `+column+` = ? WHERE id = ? AND ended_at = 0 AND `+column+` = 0`, millis(r.At), m.StudioSessionID)
+	if err != nil || !first {
 		return err
 	}
 	t.changeStudio(m.WorkspaceID, m.StudioID)

@@ -9,14 +9,10 @@ import (
 // AddSweep notes that the sweep ends an instance, and why; the first note of an instance counts.
 func (d *DB) AddSweep(ctx context.Context, s platform.Sweep) error {
 	return d.inTx(ctx, func(t *tx) error {
-		result, err := t.ExecContext(ctx, `INSERT OR IGNORE INTO sweeps (workspace_id, compute_env_id, machine_id, instance_id, why, at) VALUES (?, ?, ?, ?, ?, ?)`,
+		first, err := t.changed(ctx, `INSERT OR IGNORE INTO sweeps (workspace_id, compute_env_id, machine_id, instance_id, why, at) VALUES (?, ?, ?, ?, ?, ?)`,
 			s.WorkspaceID, s.ComputeEnvID, s.MachineID, s.InstanceID, s.Why, millis(t.now))
 		t.change(s.WorkspaceID, "", platform.ChangeMachine)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		if n > 0 {
+		if first {
 			t.audit(audited{action: "machine.sweep", workspaceID: s.WorkspaceID, id: s.MachineID, name: s.InstanceID,
 				after: fields{"computeEnvId": s.ComputeEnvID, "instanceId": s.InstanceID, "why": s.Why}})
 		}

@@ -104,10 +104,9 @@ func (d *DB) TeamMembers(ctx context.Context, teamID int64, part platform.ListPa
 // TeamWorkspaces lists the workspaces that a team is in, with its role there.
 func (d *DB) TeamWorkspaces(ctx context.Context, teamID int64) ([]platform.Member, error) {
 	return all(ctx, d.read, func(s scanner) (m platform.Member, err error) {
-		w := &m.Workspace
-		err = s.Scan(&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName, &m.Role)
+		err = s.Scan(append(workspaceFields(&m.Workspace), &m.Role)...)
 		return m, err
-	}, `SELECT w.id, w.name, w.full_name, o.id, o.name, o.full_name, p.role FROM team_participants p JOIN workspaces w ON w.id = p.workspace_id
+	}, `SELECT `+workspaceColumns+`, p.role FROM team_participants p JOIN workspaces w ON w.id = p.workspace_id
 		JOIN organizations o ON o.id = w.organization_id WHERE p.team_id = ? ORDER BY w.name`, teamID)
 }
 

@@ -8,19 +8,11 @@ import (
 	"wherry/platform"
 )
 
-// AddUser makes a user, who is in no organization and no workspace. An address or a user name that is taken is a platform.FieldErrors
+// addUser makes a user, who is in no organization and no workspace. An address or a user name that is taken is a platform.FieldErrors
 // of no field, which does not tell which of the two it is.
-func (d *DB) AddUser(ctx context.Context, in platform.NewUser, passwordHash string) (u platform.User, err error) {
-	err = d.inTx(ctx, func(t *tx) error {
-		u, err = t.addUser(ctx, in, passwordHash)
-		return err
-	})
-	return u, err
-}
-
 func (t *tx) addUser(ctx context.Context, in platform.NewUser, passwordHash string) (u platform.User, err error) {
 	u = platform.User{UserName: in.UserName, Email: in.Email, EmailChosen: in.EmailChosen, PasswordHash: passwordHash, Created: t.now.UTC()}
-	err = t.QueryRowContext(ctx, `INSERT INTO users (user_name, email, password_hash, created_at, password_at, email_chosen) VALUES (?1, ?2, ?3, ?4, ?4, ?5) RETURNING id`,
+	err = t.QueryRowContext(ctx, `INSERT INTO users (user_name, email, password_hash, created_at, password_at, email_chosen) VALUES (?1, ?2, ?3, ?4, iif(?3 = '', 0, ?4), ?5) RETURNING id`,
 		u.UserName, u.Email, passwordHash, millis(t.now), u.EmailChosen).Scan(&u.ID)
 	if isUnique(err, "users.email") || isUnique(err, "users.user_name") {
 		return u, platform.FieldErrors{"": "No account can be made with this e-mail address and user name. If you have an account, sign in instead; or choose another user name."}
@@ -49,7 +41,7 @@ func (d *DB) UserAccounts(ctx context.Context, part platform.ListPart) ([]platfo
 // forUser runs f on a user within a transaction; CodeNotFound when there is none.
 func (d *DB) forUser(ctx context.Context, id int64, f func(*tx, platform.User) error) error {
 	return d.inTx(ctx, func(t *tx) error {
-		u, err := scanUser(t.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+		u, err := userByID(ctx, t, id)
 		if err != nil {
 			return userNotFound(err)
 		}
@@ -145,10 +137,8 @@ func (t *tx) endSessionsOf(ctx context.Context, userID int64) error {
 // ResetSecondFactor takes a user's second factor and recovery codes away, for one who has lost them, and ends their sessions.
 func (d *DB) ResetSecondFactor(ctx context.Context, id int64) error {
 	return d.forUser(ctx, id, func(t *tx, u platform.User) error {
-		for _, query := range []string{`DELETE FROM second_factors WHERE id = ?`, `DELETE FROM recovery_codes WHERE user_id = ?`} {
-			if _, err := t.ExecContext(ctx, query, id); err != nil {
-				return err
-			}
+		if _, err := t.deleteSecondFactor(ctx, id); err != nil {
+			return err
 		}
 		t.audit(audited{action: "user.reset-second-factor", id: id, name: u.UserName})
 		return t.endSessionsOf(ctx, id)

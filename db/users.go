@@ -28,8 +28,12 @@ func (d *DB) UserCount(ctx context.Context) (n int, err error) {
 
 // UserByID reads a user.
 func (d *DB) UserByID(ctx context.Context, id int64) (platform.User, error) {
-	u, err := scanUser(d.read.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
+	u, err := userByID(ctx, d.read, id)
 	return u, notFound(err, "user")
+}
+
+func userByID(ctx context.Context, q queryer, id int64) (platform.User, error) {
+	return scanUser(q.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE id = ?`, id))
 }
 
 // UserByLogin finds a user by e-mail address or user name.

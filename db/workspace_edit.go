@@ -10,9 +10,9 @@ import (
 // Workspaces lists the workspaces of an organization by name.
 func (d *DB) Workspaces(ctx context.Context, orgID int64) ([]platform.Workspace, error) {
 	return all(ctx, d.read, func(s scanner) (w platform.Workspace, err error) {
-		err = s.Scan(&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName)
+		err = s.Scan(workspaceFields(&w)...)
 		return w, err
-	}, `SELECT w.id, w.name, w.full_name, o.id, o.name, o.full_name FROM workspaces w JOIN organizations o ON o.id = w.organization_id
+	}, `SELECT `+workspaceColumns+` FROM workspaces w JOIN organizations o ON o.id = w.organization_id
 		WHERE o.id = ? ORDER BY w.name`, orgID)
 }
 

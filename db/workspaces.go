@@ -4,19 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"wherry/platform"
 )
 
+// workspaceColumns are of a workspace w in its organization o.
+const workspaceColumns = `w.id, w.name, w.full_name, o.id, o.name, o.full_name`
+
+// workspaceFields are where the workspaceColumns go.
+func workspaceFields(w *platform.Workspace) []any {
+	return []any{&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName}
+}
+
 // memberQuery reads users as workspaces see them. Somebody who was disabled is in none.
-const memberQuery = `SELECT ` + userColumns + `, w.id, w.name, w.full_name, o.id, o.name, o.full_name, r.role
+const memberQuery = `SELECT ` + userColumns + `, ` + workspaceColumns + `, r.role
 	FROM workspace_roles p JOIN users ON users.id = p.user_id JOIN workspaces w ON w.id = p.workspace_id
 	JOIN organizations o ON o.id = w.organization_id JOIN role_ranks r ON r.rank = p.rank WHERE users.disabled_at = 0 AND p.user_id = ?`
 
 func scanMember(s scanner) (m platform.Member, err error) {
-	w := &m.Workspace
-	err = s.Scan(append(userFields(&m.User),
-		&w.ID, &w.Name, &w.FullName, &w.Organization.ID, &w.Organization.Name, &w.Organization.FullName, &m.Role)...)
+	err = s.Scan(slices.Concat(userFields(&m.User), workspaceFields(&m.Workspace), []any{&m.Role})...)
 	return m, err
 }
 

@@ -59,7 +59,7 @@ func (h *Handlers) ResetSecondFactor(c echo.Context) error {
 
 // changeUser changes the user that the path names.
 func changeUser(c echo.Context, done string, change func(ctx context.Context, id int64) error) error {
-	id := idParam(c, "user")
+	id := IDParam(c, "user")
 	if err := change(c.Request().Context(), id); err != nil {
 		return err
 	}

@@ -264,8 +264,8 @@ func intParam(c echo.Context, name string, fallback int64) int64 {
 	return n
 }
 
-// idParam reads a number that the path names; what is none is 0, which is the id of nothing.
-func idParam(c echo.Context, name string) int64 {
+// IDParam reads a number that the path names; what is none is 0, which is the id of nothing.
+func IDParam(c echo.Context, name string) int64 {
 	id, _ := strconv.ParseInt(c.Param(name), 10, 64)
 	return id
 }

@@ -82,8 +82,7 @@ func (h *Handlers) DeleteLabel(c echo.Context) error {
 }
 
 func (h *Handlers) labelParam(c echo.Context) (platform.WorkspaceLabel, error) {
-	id, _ := strconv.ParseInt(c.Param("label"), 10, 64) // 0 is no label's
-	return h.DB.Label(c.Request().Context(), Member(c).Workspace.ID, id)
+	return h.DB.Label(c.Request().Context(), Member(c).Workspace.ID, IDParam(c, "label"))
 }
 
 // saveLabel reads the form over a label, checks it and saves it.

@@ -106,7 +106,7 @@ func (h *Handlers) SetOrganizationRole(c echo.Context) error {
 	if role != platform.OrgOwner && role != platform.OrgMember {
 		return platform.Errorf(platform.CodeInvalid, "A member of an organization is owner or member.")
 	}
-	if err := h.DB.SetOrganizationRole(c.Request().Context(), OrganizationMember(c).Organization.ID, idParam(c, "user"), role); err != nil {
+	if err := h.DB.SetOrganizationRole(c.Request().Context(), OrganizationMember(c).Organization.ID, IDParam(c, "user"), role); err != nil {
 		return err
 	}
 	return redirect(c, orgPath(c)+"/members", "role-saved")
@@ -114,7 +114,7 @@ func (h *Handlers) SetOrganizationRole(c echo.Context) error {
 
 // RemoveOrganizationMember takes a member out of an organization, its teams and workspaces.
 func (h *Handlers) RemoveOrganizationMember(c echo.Context) error {
-	if err := h.DB.RemoveOrganizationMember(c.Request().Context(), OrganizationMember(c).Organization.ID, idParam(c, "user")); err != nil {
+	if err := h.DB.RemoveOrganizationMember(c.Request().Context(), OrganizationMember(c).Organization.ID, IDParam(c, "user")); err != nil {
 		return err
 	}
 	return redirect(c, orgPath(c)+"/members", "member-removed")

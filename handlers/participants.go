@@ -86,7 +86,7 @@ func (h *Handlers) AddParticipant(c echo.Context) error {
 // SetParticipant gives somebody who is in the workspace another role by name.
 func (h *Handlers) SetParticipant(c echo.Context) error {
 	return h.changeParticipants(c, "role-saved", func(role platform.Role) error {
-		return h.DB.SetParticipant(c.Request().Context(), Member(c), idParam(c, "user"), role)
+		return h.DB.SetParticipant(c.Request().Context(), Member(c), IDParam(c, "user"), role)
 	})
 }
 
@@ -101,7 +101,7 @@ func (h *Handlers) AddTeamParticipant(c echo.Context) error {
 // SetTeamParticipant gives a team another role.
 func (h *Handlers) SetTeamParticipant(c echo.Context) error {
 	return h.changeParticipants(c, "role-saved", func(role platform.Role) error {
-		return h.DB.SetTeamParticipant(c.Request().Context(), Member(c), idParam(c, "team"), role)
+		return h.DB.SetTeamParticipant(c.Request().Context(), Member(c), IDParam(c, "team"), role)
 	})
 }
 
@@ -114,7 +114,7 @@ func (h *Handlers) changeParticipants(c echo.Context, done string, change func(p
 
 // RemoveParticipant takes a role by name away.
 func (h *Handlers) RemoveParticipant(c echo.Context) error {
-	if err := h.DB.RemoveParticipant(c.Request().Context(), Member(c), idParam(c, "user")); err != nil {
+	if err := h.DB.RemoveParticipant(c.Request().Context(), Member(c), IDParam(c, "user")); err != nil {
 		return err
 	}
 	return redirect(c, base(c)+"/participants", "member-removed")
@@ -122,7 +122,7 @@ func (h *Handlers) RemoveParticipant(c echo.Context) error {
 
 // RemoveTeamParticipant takes a team out of the workspace.
 func (h *Handlers) RemoveTeamParticipant(c echo.Context) error {
-	if err := h.DB.RemoveTeamParticipant(c.Request().Context(), Member(c), idParam(c, "team")); err != nil {
+	if err := h.DB.RemoveTeamParticipant(c.Request().Context(), Member(c), IDParam(c, "team")); err != nil {
 		return err
 	}
 	return redirect(c, base(c)+"/participants", "member-removed")

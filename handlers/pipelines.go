@@ -55,8 +55,7 @@ func (h *Handlers) DeletePipeline(c echo.Context) error {
 }
 
 func (h *Handlers) pipelineParam(c echo.Context) (platform.Pipeline, error) {
-	id, _ := strconv.ParseInt(c.Param("pipeline"), 10, 64) // 0 is no pipeline's
-	return h.DB.Pipeline(c.Request().Context(), Member(c).Workspace.ID, id)
+	return h.DB.Pipeline(c.Request().Context(), Member(c).Workspace.ID, IDParam(c, "pipeline"))
 }
 
 func (h *Handlers) savePipeline(c echo.Context, p platform.Pipeline, save func(context.Context, *platform.Pipeline) error) error {

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -108,8 +107,7 @@ func (h *Handlers) deleteSecret(c echo.Context, place views.SecretsPlace) error 
 }
 
 func (h *Handlers) secretParam(c echo.Context, place views.SecretsPlace) (platform.PipelineSecret, error) {
-	id, _ := strconv.ParseInt(c.Param("secret"), 10, 64) // 0 is no secret's
-	return h.DB.PipelineSecret(c.Request().Context(), place.Owner, id)
+	return h.DB.PipelineSecret(c.Request().Context(), place.Owner, IDParam(c, "secret"))
 }
 
 // saveSecret checks a secret and saves it. Its value is never sent back, not even into a form that was refused.

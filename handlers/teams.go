@@ -60,7 +60,7 @@ func (h *Handlers) showTeams(c echo.Context, status int, l views.TeamList) error
 
 // teamParam reads the team that the path names, in the organization.
 func (h *Handlers) teamParam(c echo.Context) (platform.Team, error) {
-	return h.DB.Team(c.Request().Context(), OrganizationMember(c).Organization.ID, idParam(c, "team"))
+	return h.DB.Team(c.Request().Context(), OrganizationMember(c).Organization.ID, IDParam(c, "team"))
 }
 
 // Team shows a team.
@@ -110,7 +110,7 @@ func (h *Handlers) showTeam(c echo.Context, status int, v views.TeamView) error 
 
 // DeleteTeam deletes a team.
 func (h *Handlers) DeleteTeam(c echo.Context) error {
-	if err := h.DB.DeleteTeam(c.Request().Context(), OrganizationMember(c).Organization.ID, idParam(c, "team")); err != nil {
+	if err := h.DB.DeleteTeam(c.Request().Context(), OrganizationMember(c).Organization.ID, IDParam(c, "team")); err != nil {
 		return err
 	}
 	return redirect(c, orgPath(c)+"/teams", "team-deleted")
@@ -139,7 +139,7 @@ func (h *Handlers) RemoveTeamMember(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.DB.RemoveTeamMember(c.Request().Context(), t, idParam(c, "user")); err != nil {
+	if err := h.DB.RemoveTeamMember(c.Request().Context(), t, IDParam(c, "user")); err != nil {
 		return err
 	}
 	return redirect(c, teamPath(c), "member-removed")
@@ -179,7 +179,7 @@ func (h *Handlers) addGroup(c echo.Context, group, team string) error {
 
 // RemoveIdentityGroup ends that a group puts people into a team.
 func (h *Handlers) RemoveIdentityGroup(c echo.Context) error {
-	if err := h.DB.RemoveIdentityGroup(c.Request().Context(), OrganizationMember(c).Organization.ID, idParam(c, "group")); err != nil {
+	if err := h.DB.RemoveIdentityGroup(c.Request().Context(), OrganizationMember(c).Organization.ID, IDParam(c, "group")); err != nil {
 		return err
 	}
 	return redirect(c, orgPath(c)+"/teams", "group-saved")

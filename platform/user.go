@@ -65,8 +65,24 @@ type OrganizationMember struct {
 // Can tells whether the member's role includes a permission in the organization.
 func (m OrganizationMember) Can(p Permission) bool { return m.Role.Can(p) }
 
+// Require is nil where Can is true, and else the CodeForbidden that says so to people.
+func (m OrganizationMember) Require(p Permission) error {
+	if m.Can(p) {
+		return nil
+	}
+	return Errorf(CodeForbidden, "Your role in this organization, %s, does not include this (%s). Ask an owner of the organization.", m.Role, p)
+}
+
 // Can tells whether the member's role includes a permission.
 func (m Member) Can(p Permission) bool { return m.Role.Can(p) }
+
+// Require is nil where Can is true, and else the CodeForbidden that says so to people.
+func (m Member) Require(p Permission) error {
+	if m.Can(p) {
+		return nil
+	}
+	return Errorf(CodeForbidden, "Your role in this workspace, %s, does not include this (%s). Ask an owner or admin of the workspace for another role.", m.Role, p)
+}
 
 var (
 	placeName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9_-]{0,38}[a-zA-Z0-9])?$`)

@@ -112,8 +112,8 @@ func (s *Server) permit(c echo.Context, user platform.User, p platform.Permissio
 			c.Set(outside, true)
 			return err
 		}
-		if !member.Can(p) {
-			return platform.Errorf(platform.CodeForbidden, "Your role in this organization, %s, does not include this (%s). Ask an owner of the organization.", member.Role, p)
+		if err := member.Require(p); err != nil {
+			return err
 		}
 		handlers.SetOrganizationMember(c, member)
 	case p.InWorkspace():
@@ -122,8 +122,8 @@ func (s *Server) permit(c echo.Context, user platform.User, p platform.Permissio
 			c.Set(outside, true)
 			return err
 		}
-		if !member.Can(p) {
-			return platform.Errorf(platform.CodeForbidden, "Your role in this workspace, %s, does not include this (%s). Ask an owner or admin of the workspace for another role.", member.Role, p)
+		if err := member.Require(p); err != nil {
+			return err
 		}
 		handlers.SetMember(c, member)
 	}

@@ -37,13 +37,6 @@ func byItself(r *http.Request) bool {
 	return strings.HasSuffix(r.URL.Path, "/events") || r.Header.Get("Wherry-By-Itself") != ""
 }
 
-func (s *sessionStore) times() platform.SessionTimes {
-	if s.db.SessionTimes == (platform.SessionTimes{}) {
-		return platform.DefaultSessionTimes
-	}
-	return s.db.SessionTimes
-}
-
 var _ sessions.Store = (*sessionStore)(nil)
 
 func (s *sessionStore) name() string {
@@ -63,7 +56,7 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 	session := sessions.NewSession(s, name)
 	session.IsNew = true
 	session.Options = &sessions.Options{Path: "/", HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
-		MaxAge: int(s.times().Limit / time.Second)}
+		MaxAge: int(s.db.Lifetimes().Limit / time.Second)}
 	cookie, err := r.Cookie(name)
 	if err != nil {
 		return session, nil
@@ -99,7 +92,8 @@ func (s *sessionStore) Save(r *http.Request, w http.ResponseWriter, session *ses
 	token, now := platform.NewToken(), time.Now()
 	begun, _ := session.Values[valueSession].(platform.Session)
 	begun.ID, begun.CSRF, begun.Created, begun.Seen, begun.Confirmed = platform.NewID(), platform.NewToken(), now, now, now
-	begun.Expires = now.Add(min(s.times().Idle, s.times().Limit))
+	times := s.db.Lifetimes()
+	begun.Expires = now.Add(min(times.Idle, times.Limit))
 	if err := s.db.AddSession(r.Context(), platform.HashToken(token), begun); err != nil {
 		return err
 	}

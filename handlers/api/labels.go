@@ -132,8 +132,7 @@ func (a *API) DeleteLabel(c echo.Context) error {
 }
 
 func (a *API) labelParam(c echo.Context) (platform.WorkspaceLabel, error) {
-	id, _ := strconv.ParseInt(c.Param("label"), 10, 64) // 0 is no label's
-	return a.DB.Label(c.Request().Context(), handlers.Member(c).Workspace.ID, id)
+	return a.DB.Label(c.Request().Context(), handlers.Member(c).Workspace.ID, handlers.IDParam(c, "label"))
 }
 
 // labelChange makes the labels that a thing is to have of those that it has and those that a request names.

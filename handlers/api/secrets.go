@@ -44,10 +44,7 @@ func (a *API) secretsOwner(c echo.Context, p platform.Permission) (platform.Secr
 	if err != nil {
 		return platform.SecretsOwner{}, err
 	}
-	if !member.Can(p) {
-		return platform.SecretsOwner{}, platform.Errorf(platform.CodeForbidden, "Your role in this workspace, %s, does not include this (%s). Ask an owner or admin of the workspace for another role.", member.Role, p)
-	}
-	return platform.SecretsOwner{WorkspaceID: id}, nil
+	return platform.SecretsOwner{WorkspaceID: id}, member.Require(p)
 }
 
 // secretParam reads the secret that the path names, for who has the permission.
@@ -56,8 +53,7 @@ func (a *API) secretParam(c echo.Context, p platform.Permission) (platform.Pipel
 	if err != nil {
 		return platform.PipelineSecret{}, err
 	}
-	id, _ := strconv.ParseInt(c.Param("secret"), 10, 64) // 0 is no secret's
-	return a.DB.PipelineSecret(c.Request().Context(), owner, id)
+	return a.DB.PipelineSecret(c.Request().Context(), owner, handlers.IDParam(c, "secret"))
 }
 
 // PipelineSecrets lists secrets, without their values.
